@@ -10,18 +10,23 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sftpgw.aio.fair_order import Path
+from sftpgw.aio.fair_order import Path as FairPath
+from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
@@ -30,9 +35,10 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.sources.static import StaticUserDirectory, static_authenticator
+from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
+from sftpgw.config.users_ini import user_files
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -44,16 +50,20 @@ from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
-from sftpgw.model.settings import Settings
+from sftpgw.model.settings import OnChange, Settings
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.context import OpenConnection
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
-from sftpgw.startup import check_requests, request_limits
+from sftpgw.startup import check_requests, read_users, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
+from sftpgw.user_reload.files import UserFilesOnDisk
+from sftpgw.user_reload.plan import UserChanges, expired
+from sftpgw.user_reload.reloader import UserReloader
 from sftpgw.user_sources import chained
 
 GOODBYE_SECONDS = 2.0
@@ -62,6 +72,9 @@ GOODBYE_SECONDS = 2.0
 ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to clean up in the store. This includes the
 10 seconds (`ABORT_AFTER_SECONDS`) that a client has to read the DISCONNECT."""
+
+EXPIRY_SECONDS = 15.0
+"""How often sessions are ended whose account has ended (`expires`)."""
 
 WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
@@ -86,7 +99,9 @@ class Gateway:
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
         self._settings = settings
         self._reactor = reactor
-        weight_of = settings.weight_of
+        threads = LoginThreads(reactor)
+        self._users = LiveUsers(settings.users, threads.run, KeyRules(settings.key_trust))
+        weight_of = self._users.weight_of
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
         self._events: EventSink = LogSink(log, limiter=self.log_limiter)
@@ -130,9 +145,17 @@ class Gateway:
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
-        threads = LoginThreads(reactor)
+        self._accounts: WeakKeyDictionary[GatewayAvatar, User] = WeakKeyDictionary()
+        self._reloader = self._make_reloader()
+        self._expiry = PeriodicTask(
+            self._end_expired,
+            first_seconds=EXPIRY_SECONDS,
+            every_seconds=EXPIRY_SECONDS,
+            clock=reactor,
+            on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
+        )
         self.factory = GatewayFactory(
-            portal=make_portal(self._make_authenticator(threads), self._make_avatar),
+            portal=make_portal(self._make_authenticator(), self._make_avatar),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -141,12 +164,9 @@ class Gateway:
             run_in_thread=threads.run,
         )
 
-    def _make_authenticator(self, threads: LoginThreads) -> Authenticator:
-        settings = self._settings
-        users, rules = settings.users, KeyRules(settings.key_trust)
-        records = static_authenticator(users, threads.run, rules)
-        directory = StaticUserDirectory(users)
-        return chained(records, directory, settings, self._reactor, self._events)
+    def _make_authenticator(self) -> Authenticator:
+        users = self._users
+        return chained(users, users, self._settings, self._reactor, self._events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -182,8 +202,50 @@ class Gateway:
             random=random.random,
         )
 
+    def _make_reloader(self) -> UserReloader:
+        settings = self._settings
+        files = UserFilesOnDisk(Path(settings.users_path), user_files, lambda: read_users(settings))
+        return UserReloader(
+            files,
+            self._users,
+            in_thread=deferToThread,
+            clock=self._reactor,
+            events=self._events,
+            on_changes=self._on_user_changes,
+        )
+
+    def reload_users(self) -> None:
+        """Read the files of users again."""
+        self._reloader.ask()
+
+    def _on_user_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
+        """Sweep and recover what new users have; end sessions that do not fit any more."""
+        self._sweeper.add_targets(targets_of(self._settings.store_of, users.values()))
+        buckets = {mount.bucket for user in users.values() for mount in user.mounts}
+        self._rename_recovery.add_buckets(sorted(buckets))
+        if self._settings.auth.on_change is OnChange.KEEP:
+            return 0
+        return self._disconnect(changes.ended, "the account has changed")
+
+    async def _end_expired(self) -> None:
+        names = expired(self._accounts.values(), time.time())
+        self._disconnect(names, "the account has expired")
+
+    def _disconnect(self, names: frozenset[str], text: str) -> int:
+        """Disconnect these users. Returns how many connections there were."""
+        if not names:
+            return 0
+        found = [each for each in self.factory.connections if _user_of(each) in names]
+        for connection in found:
+            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+        return len(found)
+
     def _make_avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
-        return Session(self._shared, user, labels).avatar()
+        if self._users.is_outdated(user):
+            raise UnauthorizedLogin("the account has changed during the login")
+        avatar = Session(self._shared, user, labels).avatar()
+        self._accounts[avatar] = user
+        return avatar
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
@@ -191,6 +253,9 @@ class Gateway:
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
+        if self._settings.users_path:
+            self._reloader.start()
+        self._expiry.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -233,6 +298,8 @@ class Gateway:
         """Let transfers finish, cut off the rest, disconnect all clients, close the store."""
         if self._look is not None:
             self._look.cancel()
+        self._reloader.stop()
+        self._expiry.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds
@@ -255,7 +322,13 @@ class Gateway:
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
 
 
-def _owner_of(path: Path) -> dict[str, str]:
+def _user_of(connection: OpenConnection) -> str:
+    """The name of the user of a connection; empty before the login."""
+    avatar = getattr(connection, "avatar", None)
+    return avatar.user if avatar is not None else ""
+
+
+def _owner_of(path: FairPath) -> dict[str, str]:
     """Whose work it was, as the log names them: before a login the address, then the user."""
     user, session, *_ = *path, "", ""
     owner = {"peer": user[1:]} if user.startswith("/") else {"user": user}

@@ -8,8 +8,8 @@ Rules:
 - SIGTERM and SIGINT shut the gateway down; Twisted handles them. SIGQUIT and SIGABRT end it at
   once, with a core dump, on purpose. Signals for a fault of the program (SIGSEGV) or an exhausted
   resource (SIGXCPU) end it as well.
-- All other signals are ignored, with a line in the log; above all SIGHUP, as long as there is
-  nothing to reload.
+- SIGHUP has the users read again.
+- All other signals are ignored, with a line in the log.
 - Existing handlers stay: twistd rotates its ``--logfile`` on SIGUSR1, a profiler has its own, and
   ``nohup`` ignores SIGHUP.
 - SIGHUP after the loss of the terminal shuts the gateway down as SIGTERM does: it ran in the
@@ -48,7 +48,10 @@ def ignorable_signals() -> Iterator[int]:
 
 
 def ignore_signals(
-    reactor: Any, on_ignored: Callable[[str], None], on_terminal_lost: Callable[[], None]
+    reactor: Any,
+    on_ignored: Callable[[str], None],
+    on_terminal_lost: Callable[[], None],
+    on_hangup: Callable[[], None],
 ) -> None:
     """Handle every signal of `ignorable_signals` that has no handler yet.
 
@@ -57,12 +60,15 @@ def ignore_signals(
     :param reactor: Twisted's reactor; it calls the two functions.
     :param on_ignored: takes the name of a signal that has come.
     :param on_terminal_lost: called when the terminal that the process was started on is gone.
+    :param on_hangup: called for a SIGHUP with another reason.
     """
     had_terminal = has_terminal()
 
     def handle(number: int, frame: object) -> None:
         if number == signal.SIGHUP and had_terminal and not has_terminal():
             reactor.callFromThread(on_terminal_lost)
+        elif number == signal.SIGHUP:
+            reactor.callFromThread(on_hangup)
         else:
             reactor.callFromThread(on_ignored, name_of(number))
 

@@ -10,6 +10,7 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -121,7 +122,7 @@ def makeService(options: Options) -> IService:
             reactor.callWhenRunning(demonstration.greet, address)
 
     def on_starting() -> None:
-        _survive_signals(reactor)
+        _survive_signals(reactor, gateway.reload_users)
         limit_observers(globalLogPublisher, gateway.log_limiter)
 
     networks = options.settings.ssh.balancer_networks
@@ -142,12 +143,15 @@ def makeService(options: Options) -> IService:
     )
 
 
-def _survive_signals(reactor: Any) -> None:
+def _survive_signals(reactor: Any, on_hangup: Callable[[], None]) -> None:
     def on_ignored(name: str) -> None:
-        log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
+        log.warn(
+            "{name} is ignored; SIGHUP has the users read again, other changes need a restart",
+            name=name,
+        )
 
     def on_terminal_lost() -> None:
         log.warn("the terminal is gone: the gateway ends")
         reactor.stop()
 
-    ignore_signals(reactor, on_ignored, on_terminal_lost)
+    ignore_signals(reactor, on_ignored, on_terminal_lost, on_hangup)

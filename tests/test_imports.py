@@ -39,6 +39,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "auth": frozenset({"aio", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
+    "user_reload": frozenset({"aio"}),
 }
 ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})

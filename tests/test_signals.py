@@ -25,7 +25,9 @@ def say(text):
     print(text, flush=True)
 
 def ready():
-    ignore_signals(reactor, say, lambda: (say("terminal lost"), reactor.stop()))
+    ignore_signals(
+        reactor, say, lambda: (say("terminal lost"), reactor.stop()), lambda: say("SIGHUP")
+    )
     say("ready")
 
 reactor.callWhenRunning(ready)
@@ -53,7 +55,7 @@ def as_before() -> Iterator[None]:
 @pytest.mark.usefixtures("as_before")
 def test_every_signal_that_ends_a_process_by_default_is_logged_and_survived() -> None:
     told: list[str] = []
-    ignore_signals(SameThread(), told.append, pytest.fail)
+    ignore_signals(SameThread(), told.append, pytest.fail, lambda: told.append("SIGHUP"))
     for number in ignorable_signals():
         os.kill(os.getpid(), number)
     assert told == [name_of(number) for number in ignorable_signals()]
@@ -65,7 +67,7 @@ def test_existing_handlers_stay() -> None:
     heard: list[int] = []
     signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ignore_signals(SameThread(), pytest.fail, pytest.fail)
+    ignore_signals(SameThread(), pytest.fail, pytest.fail, pytest.fail)
     os.kill(os.getpid(), signal.SIGUSR1)
     os.kill(os.getpid(), signal.SIGHUP)
     assert heard == [signal.SIGUSR1]

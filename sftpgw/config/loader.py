@@ -103,7 +103,10 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files, known = FilesSettings(**given["files"]), MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, make_user)
+    path = str(users_file) if FILE_SOURCE in auth.sources else ""
+    return Settings(
+        gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, make_user, path
+    )
 
 
 def _load_sources(
@@ -115,6 +118,32 @@ def _load_sources(
     if auth.sources == (FILE_SOURCE,):
         return users, None
     return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
+
+
+def reload_users(
+    settings: Settings,
+    *,
+    read_key: ReadKey,
+    check_hash: Check,
+    bucket_check: Callable[[StoreSettings], Check],
+) -> Mapping[str, User]:
+    """Read the users again, and judge them by the settings as they were at the start.
+
+    :param settings: the whole configuration.
+    :param read_key: as for `load_settings`.
+    :param check_hash: as for `load_settings`.
+    :param bucket_check: as for `load_settings`.
+    :raises ConfigError: with every fault of all files.
+    """
+    faults = Faults()
+    stores = Stores(settings.s3, settings.stores)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(settings.auth.ca_keys))
+    users = load_users(Path(settings.users_path), rules, faults)
+    if not settings.s3.bucket and _needs_usual_bucket(users):
+        faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
+    if faults.lines:
+        raise ConfigError(tuple(faults.lines))
+    return MappingProxyType(users)
 
 
 def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:

@@ -33,6 +33,7 @@ from sftpgw.model.settings import (
     ExactTimes,
     HttpDialect,
     LateTimes,
+    OnChange,
     OnDisconnect,
     Policy,
     Probe,
@@ -620,6 +621,14 @@ AUTH_KEYS: Mapping[str, Key] = {
         "A file with keys and certificates that do not log in any more (OpenSSH's "
         "``RevokedKeys``): a KRL as ``ssh-keygen -k`` writes it, or public keys, one a line. It "
         "concerns keys of users, certificates, and keys of authorities.",
+    ),
+    "on_change": Key(
+        "on_change",
+        one_of(OnChange),
+        "What becomes of the sessions of a user who is removed or disabled, or whose proofs, "
+        "``networks``, ``expires``, mounts or permissions change: ``disconnect`` them, or ``keep`` "
+        "them as they were until they end. Files of users are read again on SIGHUP, and within "
+        "some seconds of a change.",
     ),
     "sources": Key(
         "sources",

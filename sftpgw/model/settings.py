@@ -309,12 +309,20 @@ class FilesSettings:
     directory_mode: int = 0o755
 
 
+class OnChange(enum.Enum):
+    """What becomes of the sessions of a user whom a reload changes or removes."""
+
+    DISCONNECT = "disconnect"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
     """``[auth]``: how users log in.
 
     :ivar ca_keys: the path of a file with authorities; empty for none.
     :ivar revoked_keys: the path of a revocation list; empty for none.
+    :ivar on_change: what becomes of sessions whose user is changed or removed.
     :ivar sources: where users come from, in the order in which they are asked.
     :ivar allowed_buckets: patterns of the buckets that other sources may name; empty for all.
     :ivar http_url: where the web service is that knows users; empty for none.
@@ -330,6 +338,7 @@ class AuthSettings:
 
     ca_keys: str = ""
     revoked_keys: str = ""
+    on_change: OnChange = OnChange.DISCONNECT
     sources: tuple[str, ...] = (FILE_SOURCE,)
     allowed_buckets: tuple[str, ...] = ()
     http_url: str = ""
@@ -353,6 +362,7 @@ class Settings:
     """All that the two ini files say, and the files that they name.
 
     :ivar key_trust: what the files of ``[auth]`` say.
+    :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
     :ivar make_user: makes users of what other sources than files say; None without such sources.
     """
 
@@ -367,6 +377,7 @@ class Settings:
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
     make_user: MakeUser | None = field(default=None, repr=False, compare=False)
+    users_path: str = ""
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:

@@ -175,6 +175,13 @@ class Sweeper:
         """Cancel the request in progress, and send no other."""
         self._task.stop()
 
+    def add_targets(self, targets: Iterable[Target]) -> None:
+        """Sweep these prefixes, too, from the next run on. Those of users who are gone stay.
+
+        :param targets: the prefixes of users who have come since the start.
+        """
+        self._targets = tuple(dict.fromkeys((*self._targets, *targets)))
+
     async def sweep(self) -> None:
         """Sweep all targets once. Never raises StoreError."""
         for bucket in sorted({target.bucket for target in self._targets}):

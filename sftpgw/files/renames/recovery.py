@@ -12,7 +12,7 @@ and looks into about `MAX_LOOKED` journals; the next look goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from sftpgw.aio.once import Once
@@ -66,28 +66,45 @@ class RenameRecovery:
         self._next_tokens: dict[str, str] = {}  # by bucket, where the last look has stopped
         self._crowded: set[str] = set()  # buckets with more journals than one look goes through
         self._reported: Once[tuple[str, str, str]] = Once(MAX_REPORTED)
+        self._random = random
+        self._is_running = False
         # One for each bucket: a bucket that never answers holds up no other one.
-        self._tasks = [
-            PeriodicTask(
-                partial(self._look_at, bucket),
-                first_seconds=FIRST_SECONDS,
-                every_seconds=EVERY_SECONDS,
-                clock=clock,
-                on_failure=lambda failure: events.emit(
-                    Defect(where="rename-recovery", failure=failure)
-                ),
-                random=random,
-            )
-            for bucket in buckets
-        ]
+        self._tasks = [self._task_of(bucket) for bucket in buckets]
+
+    def _task_of(self, bucket: str) -> PeriodicTask:
+        return PeriodicTask(
+            partial(self._look_at, bucket),
+            first_seconds=FIRST_SECONDS,
+            every_seconds=EVERY_SECONDS,
+            clock=self._clock,
+            on_failure=lambda failure: self._events.emit(
+                Defect(where="rename-recovery", failure=failure)
+            ),
+            random=self._random,
+        )
+
+    def add_buckets(self, buckets: Iterable[str]) -> None:
+        """Look into these buckets, too. Those of users who are gone stay.
+
+        :param buckets: the buckets of users who have come since the start.
+        """
+        new = [bucket for bucket in dict.fromkeys(buckets) if bucket not in self._buckets]
+        self._buckets = (*self._buckets, *new)
+        for bucket in new:
+            task = self._task_of(bucket)
+            self._tasks.append(task)
+            if self._is_running:
+                task.start()
 
     def start(self) -> None:
         """Begin; the first look comes within half a minute."""
+        self._is_running = True
         for task in self._tasks:
             task.start()
 
     def stop(self) -> None:
         """End; looks in progress are cancelled."""
+        self._is_running = False
         for task in self._tasks:
             task.stop()
 

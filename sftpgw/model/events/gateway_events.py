@@ -216,3 +216,42 @@ class FinishFailed(Event):
     bucket: str
     prefix: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersReloaded(Event):
+    """The files of users were read again.
+
+    :param users: how many users there are now.
+    :param added: how many of them are new.
+    :param removed: how many users are gone.
+    :param changed: how many are another than they were, in anything.
+    :param disconnected: how many connections were ended for it.
+    """
+
+    event_name: ClassVar[str] = "users-reloaded"
+
+    users: int
+    added: int
+    removed: int
+    changed: int
+    disconnected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersReloadFailed(Event):
+    """A file of users has a fault, so that all users stay as they were.
+
+    :param fault: the file, the section, the key, and what is wrong.
+    :param faults: how many faults there are. The first hundred are events.
+    """
+
+    event_name: ClassVar[str] = "users-reload-failed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Mend what ``fault`` names. The files are read again once they have changed; until then "
+        "users log in as before."
+    )
+
+    fault: str
+    faults: int

@@ -1,0 +1,121 @@
+"""The users of files, which may be exchanged while the gateway runs.
+
+Knows: how all that is made of a set of users is exchanged in one step.
+Must not know: files, or what becomes of sessions.
+
+A login sees the old users or the new ones, never a mixture: the keys, hashes, decoys and first
+methods of one set are one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
+from sftpgw.auth.offered_keys import OfferedKey
+from sftpgw.auth.sources.static import StaticUserDirectory, static_authenticator
+from sftpgw.auth.threads import RunInThread
+from sftpgw.auth.user_records import RecordAuthenticator
+from sftpgw.model.users import LoginMethod, User
+
+
+@dataclass(frozen=True, slots=True)
+class UserSet:
+    """Users, and all that logins need of them. Making it takes long, for many users.
+
+    :ivar users: the users by name.
+    :ivar directory: finds them in any spelling.
+    :ivar authenticator: decides about their logins.
+    """
+
+    users: Mapping[str, User]
+    directory: StaticUserDirectory
+    authenticator: RecordAuthenticator
+
+
+class LiveUsers:
+    """The users as they are now. An `Authenticator`, and a `UserDirectory`.
+
+    :param users: the users at the start.
+    :param run_in_thread: runs the hash of a password in a thread.
+    :param key_rules: judge keys.
+    """
+
+    def __init__(
+        self,
+        users: Mapping[str, User],
+        run_in_thread: RunInThread,
+        key_rules: KeyRules = PLAIN_KEY_RULES,
+    ) -> None:
+        self._run_in_thread = run_in_thread
+        self._key_rules = key_rules
+        self._now = self.prepare(users)
+        self._before: Mapping[str, User] = {}
+
+    @property
+    def users(self) -> Mapping[str, User]:
+        """The users by name."""
+        return self._now.users
+
+    def prepare(self, users: Mapping[str, User]) -> UserSet:
+        """Make what logins need. May run in a thread: nothing is changed.
+
+        :param users: the users by name.
+        """
+        return UserSet(
+            users,
+            StaticUserDirectory(users),
+            static_authenticator(users, self._run_in_thread, self._key_rules),
+        )
+
+    def exchange(self, prepared: UserSet) -> None:
+        """Let these be the users from now on.
+
+        :param prepared: what `prepare` has returned.
+        """
+        self._before = self._now.users
+        self._now = prepared
+
+    def is_outdated(self, user: User) -> bool:
+        """Whether a user, as a login has found them, is not so any more since the last exchange.
+
+        :param user: the user of a login that took several steps.
+        """
+        return self._before.get(user.name) is user and self.users.get(user.name) != user
+
+    def weight_of(self, user: str) -> float:
+        """The share of a user in what users compete for; 1 for all that is no user.
+
+        :param user: the name of a user, or another name in a queue, such as an address.
+        """
+        found = self.users.get(user)
+        return 1.0 if found is None else float(found.weight)
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which any login may begin."""
+        return self._now.authenticator.first_methods()
+
+    async def find(self, name: str) -> User | None:
+        """The user of this name, in any spelling; None if there is none.
+
+        :param name: the name.
+        """
+        return await self._now.directory.find(name)
+
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        """The user who may log in with this key.
+
+        :param attempt: the name, and where the client is.
+        :param key: what the client offers.
+        """
+        return await self._now.authenticator.user_of_key(attempt, key)
+
+    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+        """The user who may log in with this password; None if it is wrong.
+
+        :param attempt: the name, and where the client is.
+        :param password: as the client has sent it.
+        """
+        return await self._now.authenticator.user_of_password(attempt, password)

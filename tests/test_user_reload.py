@@ -1,0 +1,206 @@
+"""Users that are exchanged while the gateway runs: what changes, and who is disconnected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.config.users_ini import user_files
+from sftpgw.errors import ConfigError
+from sftpgw.model.users import User, UserLimits
+from sftpgw.testing.other_users import with_mount
+from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
+from sftpgw.user_reload.files import UserFilesOnDisk
+from sftpgw.user_reload.plan import UserChanges, changes_between, expired
+from sftpgw.user_reload.reloader import EVERY_SECONDS, UserReloader
+
+ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
+
+
+def named(*users: User) -> dict[str, User]:
+    return {user.name: user for user in users}
+
+
+def with_login(user: User, **changes: Any) -> User:
+    return replace(user, login=replace(user.login, **changes))
+
+
+@pytest.mark.parametrize(
+    ("after", "changes"),
+    [
+        ([ALICE, BOB], UserChanges(0, 0, 0, frozenset())),
+        ([ALICE, BOB, CAROL], UserChanges(1, 0, 0, frozenset())),
+        ([ALICE], UserChanges(0, 1, 0, frozenset({"bob"}))),
+        ([ALICE, with_login(BOB, is_disabled=True)], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        ([ALICE, with_login(BOB, expires_seconds=1.0)], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        ([ALICE, with_login(BOB, password_hash="new")], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        (
+            [ALICE, with_login(BOB, authorized_keys={})],
+            UserChanges(0, 0, 0, frozenset()),
+        ),
+        ([ALICE, with_mount(BOB, key_prefix="x/")], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        ([ALICE, replace(BOB, weight=7)], UserChanges(0, 0, 1, frozenset())),
+        ([ALICE, replace(BOB, limits=UserLimits(5))], UserChanges(0, 0, 1, frozenset())),
+    ],
+)
+def test_what_ends_sessions(after: list[User], changes: UserChanges) -> None:
+    assert changes_between(named(ALICE, BOB), named(*after)) == changes
+
+
+def test_accounts_end_with_their_time() -> None:
+    users = [
+        with_login(ALICE, expires_seconds=100.0),
+        with_login(BOB, expires_seconds=101.0),
+        CAROL,
+    ]
+    assert expired(users, 100.0) == {"alice"}
+
+
+class Files:
+    """Files of users in memory."""
+
+    def __init__(self, *users: User) -> None:
+        self.users: Mapping[str, User] = named(*users)
+        self.number = 0
+        self.faults: tuple[str, ...] = ()
+        self.reads = 0
+
+    def write(self, *users: User, faults: tuple[str, ...] = ()) -> None:
+        self.users, self.faults = named(*users), faults
+        self.number += 1
+
+    def read(self) -> Mapping[str, User]:
+        self.reads += 1
+        if self.faults:
+            raise ConfigError(self.faults)
+        return self.users
+
+    def state(self) -> int:
+        return self.number
+
+
+def at_once(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    try:
+        return succeed(function(*args))
+    except ConfigError:
+        failed: Deferred[Any] = Deferred()
+        failed.errback(Failure())
+        return failed
+
+
+class World:
+    def __init__(self, in_thread: Callable[..., Deferred[Any]] = at_once) -> None:
+        self.clock = Clock()
+        self.events = RecordedEvents()
+        self.files = Files(ALICE, BOB)
+        self.live = LiveUsers(self.files.users, call_at_once)
+        self.ended: list[frozenset[str]] = []
+        self.reloader = UserReloader(
+            self.files,
+            self.live,
+            in_thread=in_thread,
+            clock=self.clock,
+            events=self.events,
+            on_changes=self._on_changes,
+        )
+        self.reloader.start()
+        self.clock.advance(0)
+
+    def _on_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
+        assert self.live.users == users
+        self.ended.append(changes.ended)
+        return len(changes.ended)
+
+    def looks(self, count: int) -> None:
+        for _ in range(count):
+            self.clock.advance(EVERY_SECONDS)
+
+
+def test_a_change_is_read_once_it_has_stayed_the_same() -> None:
+    world = World()
+    world.looks(3)
+    assert world.files.reads == 0
+    world.files.write(ALICE)
+    world.looks(1)
+    world.files.write(ALICE, CAROL)
+    world.looks(1)
+    assert world.files.reads == 0
+    world.looks(1)
+    assert world.files.reads == 1
+    assert set(world.live.users) == {"alice", "carol"}
+    assert world.ended == [frozenset({"bob"})]
+    (told,) = world.events.facts("users-reloaded")
+    assert (told["users"], told["added"], told["removed"], told["disconnected"]) == (2, 1, 1, 1)
+    world.looks(5)
+    assert world.files.reads == 1
+
+
+def test_faults_leave_all_users_as_they_were_and_are_all_told_once() -> None:
+    world = World()
+    world.files.write(faults=("users.ini: one", "users.ini: two"))
+    world.looks(6)
+    assert set(world.live.users) == {"alice", "bob"}
+    assert world.ended == []
+    told = world.events.facts("users-reload-failed")
+    assert [(each["fault"], each["faults"]) for each in told] == [
+        ("users.ini: one", 2),
+        ("users.ini: two", 2),
+    ]
+    world.files.write(ALICE)
+    world.looks(2)
+    assert set(world.live.users) == {"alice"}
+
+
+def test_one_reload_at_a_time_and_one_that_was_asked_for_follows() -> None:
+    waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def later(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+        waiting.append((result, lambda: function(*args)))
+        return result
+
+    world = World(later)
+    waiting.clear()
+    for _ in range(5):
+        world.reloader.ask()
+    assert len(waiting) == 1
+    while waiting:
+        result, call = waiting.pop(0)
+        result.callback(call())
+    assert world.files.reads == 2
+
+
+def test_logins_see_the_new_users_and_their_weights() -> None:
+    world = World()
+    bob = world.live.users["bob"]
+    world.files.write(ALICE, with_login(replace(CAROL, weight=3), password_hash="x"))
+    world.reloader.ask()
+    assert world.live.weight_of("carol") == 3.0
+    assert world.live.weight_of("bob") == 1.0
+    assert world.live.is_outdated(bob)
+    assert not world.live.is_outdated(world.live.users["alice"])
+
+
+def test_the_state_of_files_tells_of_new_changed_and_removed_ones(tmp_path: Path) -> None:
+    files = UserFilesOnDisk(tmp_path, user_files, dict)
+    states = [files.state()]
+    (tmp_path / "a.ini").write_text("[a]")
+    states.append(files.state())
+    (tmp_path / "a.ini").write_text("[ab]")
+    states.append(files.state())
+    (tmp_path / "new").write_text("[cd]")
+    os.replace(tmp_path / "new", tmp_path / "a.ini")
+    states.append(files.state())
+    (tmp_path / "a.ini").unlink()
+    states.append(files.state())
+    assert len(set(states)) == 4
+    assert states[0] == states[-1]
