@@ -126,22 +126,7 @@ class Gateway:
             limits=request_limits(settings, descriptor_limit()),
             weight_of=weight_of,
         )
-        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, weight_of)
-        self._shared = SharedContext(
-            settings=settings,
-            store=self._store,
-            budget=budget,
-            window_memory=WindowMemory(
-                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
-            ),
-            work=self._work,
-            clock=reactor,
-            events=self._events,
-            random_bytes=secrets.token_bytes,
-            transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
-            mtimes=SharedMtimes(weight_of),
-            rates=UserRates(reactor),
-        )
+        self._shared = self._make_shared()
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
@@ -162,6 +147,26 @@ class Gateway:
             events=self._events,
             work=self._work,
             run_in_thread=threads.run,
+        )
+
+    def _make_shared(self) -> SharedContext:
+        """What all sessions share."""
+        settings, weight_of = self._settings, self._users.weight_of
+        memory_bytes = settings.limits.memory_bytes
+        budget = Budget.within(memory_bytes, self._reactor.seconds, weight_of)
+        windows = WindowMemory(budget.share(WINDOWS), memory_bytes // WINDOWS_SHARE, weight_of)
+        return SharedContext(
+            settings=settings,
+            store=self._store,
+            budget=budget,
+            window_memory=windows,
+            work=self._work,
+            clock=self._reactor,
+            events=self._events,
+            random_bytes=secrets.token_bytes,
+            transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
+            mtimes=SharedMtimes(weight_of),
+            rates=UserRates(self._reactor),
         )
 
     def _make_authenticator(self) -> Authenticator:

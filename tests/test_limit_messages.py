@@ -12,6 +12,7 @@ from sftpgw.files.memory import held_memory
 
 PACKAGE = Path(__file__).parent.parent / "sftpgw"
 SETTING = re.compile(r"\[(\w+)\] (\w+)")
+OF_USER = re.compile(r"users\.ini (\w+)")
 KEYS = {
     "s3": tables.S3_KEYS,
     "ssh": tables.SSH_KEYS,
@@ -94,7 +95,9 @@ def test_each_refusal_names_its_setting() -> None:
     nameless = {
         where: text
         for where, text in found.items()
-        if text and not SETTING.search(text) and not any(words in text for words in FIXED)
+        if text
+        and not (SETTING.search(text) or OF_USER.search(text))
+        and not any(words in text for words in FIXED)
     }
     assert nameless == {}
 
@@ -103,6 +106,9 @@ def test_the_settings_that_refusals_name_exist() -> None:
     named = [each for _, text in refusals() for each in SETTING.findall(text)]
     assert len(named) > 8
     assert [each for each in named if each[1] not in KEYS[each[0]]] == []
+    of_users = [each for _, text in refusals() for each in OF_USER.findall(text)]
+    assert of_users
+    assert [each for each in of_users if each not in tables.USER_KEYS] == []
 
 
 def test_texts_that_are_imported_name_theirs() -> None:

@@ -103,10 +103,8 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files, known = FilesSettings(**given["files"]), MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    path = str(users_file) if FILE_SOURCE in auth.sources else ""
-    return Settings(
-        gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, make_user, path
-    )
+    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
+    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
 
 
 def _load_sources(

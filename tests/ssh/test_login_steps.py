@@ -353,7 +353,8 @@ def test_the_rules_of_the_last_step_count() -> None:
     login = Steps(user_with("alice", (KEY, PASSWORD)), user_with("bob"))
     login.key()
     user = user_with("alice", (PASSWORD, KEY))
-    login.pair.server.context.portal._authenticator._directory._users["alice"] = user
+    authenticator: Any = login.pair.server.context.portal._authenticator
+    authenticator._directory._users["alice"] = user
     login.password(b"secret")
     assert login.replies[-1][1] is False
     assert not login.is_in

@@ -16,7 +16,6 @@ import pytest
 
 from sftpgw.auth.passwords import matches
 from sftpgw.cli import main
-from sftpgw.config import users_editor
 from sftpgw.config.users_editor import EditRefused, UsersEditor
 from sftpgw.startup import faults_with_users, read_settings
 from sftpgw.testing.ssh_pairs import new_key
@@ -249,7 +248,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(users_editor.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     operator.run("disable", "bob", status=1)
     assert operator.text == BEGINNING
     assert sorted(each.name for each in operator.folder.iterdir()) == ["sftpgw.ini", "users.ini"]
