@@ -87,6 +87,21 @@ class RateLimiter:
         self._bucket.spend(size_bytes)
         self._order.charge(path, size_bytes)
 
+    def pay_back(self, path: Path, size_bytes: int) -> None:
+        """Bytes that were paid will not come.
+
+        :param path: whose they are.
+        :param size_bytes: how many.
+        """
+        if not size_bytes:
+            return
+        self._bucket.refill(self._clock.seconds())
+        self._bucket.add(size_bytes)
+        self._order.charge(path, -size_bytes)
+        cancel_pending(self._timer)
+        self._timer = None
+        self._serve()
+
     def wait(self, path: Path, on_turn: OnTurn) -> Ticket[OnTurn]:
         """Call `on_turn` once, when it is the waiter's turn; at once if it is now.
 

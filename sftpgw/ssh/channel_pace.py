@@ -4,7 +4,8 @@ Knows: that output waits for an allowance, and that a client's window is refille
 Must not know: rates, or whose turn it is (`aio.rate_limiter`).
 
 A client may always send what its window allows, so bytes of the first window are paid when they
-come. What is granted later is paid when it is granted.
+come. What is granted later is paid when it is granted; what the client has not used of it in the
+end is paid back.
 """
 
 from __future__ import annotations
@@ -110,13 +111,15 @@ class InputPace:
         self._path = path
         self._grant = grant
         self._unpaid_bytes = window_bytes
+        self._prepaid_bytes = 0
         self._owed_bytes = 0
         self._ticket: Ticket[OnTurn] | None = None
 
     def received(self, size_bytes: int) -> None:
         """Count bytes that have come."""
-        if self._unpaid_bytes:
-            unpaid_bytes = min(size_bytes, self._unpaid_bytes)
+        unpaid_bytes = min(size_bytes, self._unpaid_bytes)
+        self._prepaid_bytes -= size_bytes - unpaid_bytes
+        if unpaid_bytes:
             self._unpaid_bytes -= unpaid_bytes
             self._limiter.pay(self._path, unpaid_bytes)
 
@@ -134,10 +137,13 @@ class InputPace:
         self._grant = _grant_nothing
         if ticket is not None:
             self._limiter.leave(ticket)
+        prepaid_bytes, self._prepaid_bytes = self._prepaid_bytes, 0
+        self._limiter.pay_back(self._path, prepaid_bytes)
 
     def _on_turn(self) -> int:
         granted_bytes, self._owed_bytes = self._owed_bytes, 0
         self._ticket = None
+        self._prepaid_bytes += granted_bytes
         self._grant(granted_bytes)
         return granted_bytes
 

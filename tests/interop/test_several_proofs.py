@@ -58,7 +58,7 @@ def strict(
     changed = folder / "strict.ini"
     changed.write_text(
         config.read_text(encoding="utf-8").replace(
-            "[gateway]\n", "[gateway]\nusers = strict_users.ini\n"
+            "users = users.ini\n", "users = strict_users.ini\n"
         ),
         encoding="utf-8",
     )

@@ -58,6 +58,29 @@ def test_uploads_keep_to_the_rate(channels: int) -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_many_short_uploads_are_as_fast_as_one() -> None:
+    """What a channel was granted, and has not used in the end, is there for the next one."""
+    clock = Clock()
+    limits = SessionLimits(upload=RateLimiter(RATE, clock))
+    pair, made, _ = opened(limits, 0, clock)
+    size_bytes, began_seconds = 1000 * KIB, clock.seconds()
+    for number in range(10):
+        channel = pair.open_subsystem(b"sftp")
+        channel.write(b"x" * size_bytes)
+        seen = 0
+        while seen < size_bytes:
+            pair.clock.advance(0.1)
+            pair.pump()
+            fresh = len(made[number].received) - seen
+            if fresh:
+                made[number].transport.consumed(fresh)
+                seen += fresh
+        made[number].transport.loseConnection()
+        pair.pump()
+    assert clock.seconds() - began_seconds == pytest.approx(10 * size_bytes / RATE, rel=0.05)
+    pair.drop()
+
+
 @pytest.mark.parametrize("channels", [1, 10])
 def test_downloads_keep_to_the_rate_and_are_equal(channels: int) -> None:
     clock = Clock()
