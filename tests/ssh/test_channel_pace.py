@@ -59,24 +59,25 @@ def test_uploads_keep_to_the_rate(channels: int) -> None:
 
 
 def test_many_short_uploads_are_as_fast_as_one() -> None:
-    """What a channel was granted, and has not used in the end, is there for the next one."""
+    """What a channel was granted, and has not used in the end, is there for the others."""
     clock = Clock()
     limits = SessionLimits(upload=RateLimiter(RATE, clock))
-    pair, made, _ = opened(limits, 0, clock)
+    pair, made, channels = opened(limits, 10, clock)
     size_bytes, began_seconds = 1000 * KIB, clock.seconds()
-    for number in range(10):
-        channel = pair.open_subsystem(b"sftp")
+    for channel in channels:
         channel.write(b"x" * size_bytes)
-        seen = 0
-        while seen < size_bytes:
-            pair.clock.advance(0.1)
-            pair.pump()
-            fresh = len(made[number].received) - seen
+    seen = dict.fromkeys(range(10), 0)
+    while seen:
+        pair.clock.advance(0.1)
+        pair.pump()
+        for number in list(seen):
+            fresh = len(made[number].received) - seen[number]
             if fresh:
                 made[number].transport.consumed(fresh)
-                seen += fresh
-        made[number].transport.loseConnection()
-        pair.pump()
+                seen[number] += fresh
+            elif seen[number] == size_bytes:
+                made[number].transport.loseConnection()
+                del seen[number]
     assert clock.seconds() - began_seconds == pytest.approx(10 * size_bytes / RATE, rel=0.05)
     pair.drop()
 
