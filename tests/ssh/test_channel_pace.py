@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.aio.rate_limiter import BURST_SECONDS, RateLimiter
 from sftpgw.model.units import KIB
-from sftpgw.ssh.channel_pace import SessionLimits, largest_window_bytes
+from sftpgw.ssh.channel_pace import InputPace, SessionLimits, largest_window_bytes
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES, WINDOW_BYTES
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import AvatarParts, LoggedInPair, RecordingSubsystem
@@ -58,28 +58,18 @@ def test_uploads_keep_to_the_rate(channels: int) -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_many_short_uploads_are_as_fast_as_one() -> None:
-    """What a channel was granted, and has not used in the end, is there for the others."""
+def test_what_a_channel_was_granted_and_has_not_used_is_paid_back() -> None:
     clock = Clock()
-    limits = SessionLimits(upload=RateLimiter(RATE, clock))
-    pair, made, channels = opened(limits, 10, clock)
-    size_bytes, began_seconds = 1000 * KIB, clock.seconds()
-    for channel in channels:
-        channel.write(b"x" * size_bytes)
-    seen = dict.fromkeys(range(10), 0)
-    while seen:
-        pair.clock.advance(0.1)
-        pair.pump()
-        for number in list(seen):
-            fresh = len(made[number].received) - seen[number]
-            if fresh:
-                made[number].transport.consumed(fresh)
-                seen[number] += fresh
-            elif seen[number] == size_bytes:
-                made[number].transport.loseConnection()
-                del seen[number]
-    assert clock.seconds() - began_seconds == pytest.approx(10 * size_bytes / RATE, rel=0.05)
-    pair.drop()
+    limiter = RateLimiter(RATE, clock)
+    granted: list[int] = []
+    pace = InputPace(limiter, ("session", "0"), granted.append, 10 * KIB)
+    pace.received(10 * KIB)
+    pace.refill(500 * KIB)
+    pace.received(100 * KIB)
+    assert granted == [500 * KIB]
+    pace.end()
+    clock.advance((10 + 100) * KIB / RATE)
+    assert limiter.is_at_rest
 
 
 @pytest.mark.parametrize("channels", [1, 10])
