@@ -190,6 +190,25 @@ def test_logins_see_the_new_users_and_their_weights() -> None:
     assert not world.live.is_outdated(world.live.users["alice"])
 
 
+def test_a_login_that_began_several_reloads_ago_is_outdated_as_well() -> None:
+    world = World()
+    alice, bob = (world.live.users[name] for name in ("alice", "bob"))
+    for users in ([ALICE, replace(BOB)], [ALICE], [replace(ALICE), CAROL]):
+        world.files.write(*users)
+        world.reloader.ask()
+    assert world.live.is_outdated(bob)
+    assert not world.live.is_outdated(alice)
+
+
+def test_a_user_of_another_source_is_outdated_once_a_file_has_the_name() -> None:
+    world = World()
+    dave = replace(make_user("dave", None, "hash"), source="http")
+    assert not world.live.is_outdated(dave)
+    world.files.write(ALICE, BOB, make_user("dave", None, "hash"))
+    world.reloader.ask()
+    assert world.live.is_outdated(dave)
+
+
 def test_the_state_of_files_tells_of_new_changed_and_removed_ones(tmp_path: Path) -> None:
     files = UserFilesOnDisk(tmp_path, user_files, dict)
     states = [files.state()]

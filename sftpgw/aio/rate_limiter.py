@@ -135,6 +135,10 @@ class RateLimiter:
                 self._order.end(used_bytes)
         finally:
             self._is_serving = False
+            self._serve_later()
+
+    def _serve_later(self) -> None:
+        """Come back for those who wait; also if a turn has raised, which is not their fault."""
         if not self._order.is_empty:
             wait_seconds = (1 - self._bucket.tokens) / self.bytes_per_second
             self._timer = self._clock.callLater(

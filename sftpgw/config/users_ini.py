@@ -117,7 +117,9 @@ class GivenUsers:
             for each, section in self._common.items()
         }
         own = Section(Path(source), name, given, faults)
-        user = _user(name, layers_of(name, {**common, name: own}), self._rules)
+        user = replace(
+            _user(name, layers_of(name, {**common, name: own}), self._rules), source=source
+        )
         _check_buckets({name: user}, {name: own}, self._rules)
         for mount in user.mounts:
             if not mount.bucket:

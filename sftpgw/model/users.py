@@ -119,6 +119,7 @@ class User:
     :ivar weight: the user's share of what users compete for; most have 1.
     :ivar login: how the user may log in.
     :ivar limits: what is limited for this user.
+    :ivar source: the source that has named the user; empty for users of files.
     """
 
     name: str
@@ -126,6 +127,7 @@ class User:
     weight: int = 1
     login: LoginRules = LoginRules()
     limits: UserLimits = UserLimits()
+    source: str = field(default="", compare=False)
 
     @classmethod
     def with_home(

@@ -89,6 +89,27 @@ def test_the_rate_changes_and_debts_stay() -> None:
     assert sum(taken.values()) == pytest.approx(90 * RATE, rel=0.05)
 
 
+def test_a_turn_that_raises_does_not_stop_the_others() -> None:
+    clock = Clock()
+    limiter = RateLimiter(10_000, clock)
+    served: list[str] = []
+
+    def fail() -> int:
+        raise ConnectionError
+
+    def serve() -> int:
+        served.append("other")
+        return 4096
+
+    limiter.pay(("other", "0"), 10_000)
+    limiter.wait(("broken", "0"), fail)
+    limiter.wait(("other", "0"), serve)
+    with pytest.raises(ConnectionError):
+        clock.advance(1)
+    clock.advance(1)
+    assert served == ["other"]
+
+
 def test_one_that_leaves_leaves_no_timer() -> None:
     clock, taken = Clock(), Counter[str]()
     limiter = RateLimiter(RATE, clock)

@@ -11,6 +11,8 @@ Rules
    next one is asked.
 3. A source that does not answer ends the search: the next one could know a user of the same name.
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
+5. No other source is asked about an empty password: services and LDAP servers take it for none, and
+   answer as if nothing had to be checked.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class SourceChain:
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         """The user whom a password lets in."""
-        user = await self._find(attempt, password)
+        user = await self._find(attempt, password) if password else None
         return user or await self._records.user_of_password(attempt, password)
 
     async def _find(self, attempt: LoginAttempt, password: bytes | None) -> User | None:

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import treq
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
-from twisted.web.client import ResponseFailed
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -92,7 +94,7 @@ class HttpUserClient:
         if self._token:
             headers.setRawHeaders(b"Authorization", [f"Bearer {self._token}".encode()])
         # A client of its own for each question: cookies are not kept.
-        client = HTTPClient(self._agent, data_to_body_producer=_Body)
+        client = HTTPClient(self._agent, data_to_body_producer=_QuestionBody)
         response = await client.request(
             question.method,
             question.url,
@@ -102,7 +104,9 @@ class HttpUserClient:
             unbuffered=True,
             reactor=self._clock,  # type: ignore[arg-type]
         )
-        body = await _collected(response)
+        answer = _AnswerBody()
+        response.deliverBody(answer)
+        body = await answer.whole
         if response.code == _OK:
             return body
         if response.code in _UNKNOWN | _REFUSED:
@@ -111,7 +115,7 @@ class HttpUserClient:
 
 
 @implementer(IBodyProducer)
-class _Body:
+class _QuestionBody:
     """A small body, which is written at once. Twisted's own takes turns of the reactor for it.
 
     :param content: the body.
@@ -135,16 +139,39 @@ class _Body:
         """All of it is written already."""
 
 
-async def _collected(response: Any) -> bytes:
-    chunks: list[bytes] = []
+class _AnswerBody(Protocol):
+    """Takes the body of an answer. Its connection ends with the wait for it, unlike with treq.
 
-    def take(chunk: bytes) -> None:
-        chunks.append(chunk)
-        if sum(map(len, chunks)) > MAX_ANSWER_BYTES:
-            raise BadAnswer(f"has more than {MAX_ANSWER_BYTES // KIB} KiB")
+    :ivar whole: fires with the body, at its end.
+    """
 
-    await treq.collect(response, take)
-    return b"".join(chunks)
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred(self._give_up)
+        self._content = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.whole.called:
+            return
+        self._content += data
+        if len(self._content) > MAX_ANSWER_BYTES:
+            self._hang_up()
+            self.whole.errback(BadAnswer(f"has more than {MAX_ANSWER_BYTES // KIB} KiB"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.whole.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(bytes(self._content))
+        else:
+            self.whole.errback(reason)
+
+    def _give_up(self, whole: Deferred[bytes]) -> None:
+        whole.errback(CancelledError())
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 @implementer(IAgent)

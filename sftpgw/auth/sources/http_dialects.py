@@ -114,9 +114,13 @@ def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
     path = f"/servers/{quote(server_id, safe='')}/users/{quote(question.name, safe='')}/config"
     headers = {"Accept": b"application/json"}
     if question.password is not None:
-        headers["PasswordBase64"] = base64.b64encode(question.password)
-        if question.password.isascii() and _text(question.password).isprintable():
-            headers["Password"] = question.password
+        encoded = base64.b64encode(question.password)
+        is_plain = question.password.isascii() and _text(question.password).isprintable()
+        fits = is_plain and question.password == question.password.strip()
+        headers["PasswordBase64"] = encoded
+        # Never left out, nor blank: a service that reads this one only would take the question for
+        # one about keys, and name the user.
+        headers["Password"] = question.password if fits else encoded
     return HttpQuestion("GET", f"{url}{path}?{query}", headers)
 
 

@@ -52,7 +52,6 @@ class LiveUsers:
         self._run_in_thread = run_in_thread
         self._key_rules = key_rules
         self._now = self.prepare(users)
-        self._before: Mapping[str, User] = {}
 
     @property
     def users(self) -> Mapping[str, User]:
@@ -75,15 +74,18 @@ class LiveUsers:
 
         :param prepared: what `prepare` has returned.
         """
-        self._before = self._now.users
         self._now = prepared
 
     def is_outdated(self, user: User) -> bool:
-        """Whether a user, as a login has found them, is not so any more since the last exchange.
+        """Whether a user, as a login has found them, is not so any more.
+
+        There may have been several exchanges since. A user of another source has no record here,
+        unless the name belongs to a user of a file by now.
 
         :param user: the user of a login that took several steps.
         """
-        return self._before.get(user.name) is user and self.users.get(user.name) != user
+        known = self.users.get(user.name)
+        return known is not None if user.source else known != user
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.

@@ -48,9 +48,15 @@ class TestQuestions:
         assert parts.path.split("/")[6:] == ["config"]
         assert parse_qs(parts.query) == {"protocol": ["SFTP"], "sourceIp": ["2001:db8::1"]}
         assert base64.b64decode(asked.headers["PasswordBase64"]) == password
-        plain = asked.headers.get("Password", password)
-        assert plain == password
-        assert b"\n" not in asked.headers.get("Password", b"")
+        plain = asked.headers["Password"]
+        assert plain in (password, asked.headers["PasswordBase64"])
+        assert b"\n" not in plain
+
+    @pytest.mark.parametrize("password", [b" ", b"\t", b" pass", b"\xff", "pässword".encode()])
+    def test_a_password_never_looks_like_none(self, password: bytes) -> None:
+        """A service that reads one header only would name the user, as for a login by key."""
+        asked = ask(TRANSFER, URL, "s-1", Question("alice", "", password))
+        assert asked.headers["Password"] == base64.b64encode(password)
 
     def test_of_transfer_family_without_a_password(self) -> None:
         asked = ask(TRANSFER, URL, "s-1", Question("alice", ""))

@@ -6,18 +6,25 @@ import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sftpgw.auth.sources.chain import SourceAway
+from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES
+from sftpgw.auth.sources.chain import SourceAway, SourceChain
 from sftpgw.auth.sources.http_client import (
     MAX_ANSWER_BYTES,
     MAX_AT_ONCE,
@@ -26,9 +33,10 @@ from sftpgw.auth.sources.http_client import (
 )
 from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
 from sftpgw.auth.sources.http_source import HttpUserSource
+from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
-from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once
 
 SETTINGS = AuthSettings(
     http_url="https://idp.example/users", http_cache_seconds=60, http_stale_seconds=600
@@ -59,6 +67,22 @@ class Service(Resource):
         return json.dumps({"user": "alice", "key_prefix": "home/alice/"}).encode()
 
 
+class Response:
+    """An answer whose body the test delivers."""
+
+    code = 200
+    length = UNKNOWN_LENGTH
+    protocol: Any
+
+    def __init__(self) -> None:
+        self.headers = Headers()
+        self.transport = StringTransport()
+
+    def deliverBody(self, protocol: Any) -> None:
+        self.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+
 class World:
     """A source, its service, and the time."""
 
@@ -69,8 +93,13 @@ class World:
         self.agent = RequestTraversalAgent(self.service)
         self.faults: list[Exception] = []
         self.tries = 0
-        client = HttpUserClient(self, self.clock, settings.http_timeout_seconds, "the-token")
-        self.source = HttpUserSource(
+        self.settings = settings
+        self.source = self.source_of(self)
+
+    def source_of(self, agent: Any) -> HttpUserSource:
+        settings = self.settings
+        client = HttpUserClient(agent, self.clock, settings.http_timeout_seconds, "the-token")
+        return HttpUserSource(
             settings,
             client,
             self.make_user,
@@ -247,6 +276,61 @@ def test_a_body_that_never_ends_is_away(world: World) -> None:
     outcomes = world.asking()
     world.clock.advance(10.1)
     assert outcomes[0].check(SourceAway)
+
+
+def test_nobody_waits_for_the_rest_of_a_body_and_its_connection_ends(world: World) -> None:
+    answers: list[Response] = []
+
+    class Stalled:
+        def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
+            answers.append(Response())
+            return succeed(answers[-1])
+
+    world.source = world.source_of(Stalled())
+    outcomes = world.asking()
+    world.clock.advance(10.1)
+    assert outcomes[0].check(SourceAway)
+    assert [each.transport.disconnecting for each in answers] == [True]
+
+
+def test_a_body_in_small_pieces_costs_no_more_than_another() -> None:
+    """Each piece is counted once: an answer that comes byte by byte took minutes of the reactor."""
+    world, response = World(), Response()
+
+    class Whole:
+        def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
+            return succeed(response)
+
+    world.source = world.source_of(Whole())
+    outcomes = world.asking()
+    body = json.dumps({"user": "alice", "key_prefix": "home/alice/"}).encode()
+    pieces = body.ljust(MAX_ANSWER_BYTES)
+    took_seconds = -process_time()
+    for each in pieces:
+        response.protocol.dataReceived(bytes((each,)))
+    response.protocol.connectionLost(Failure(ResponseDone()))
+    took_seconds += process_time()
+    assert outcomes == [User.with_home("alice", "bucket", "home/alice/")], world.events.told
+    assert took_seconds < 5, world.events.told
+
+
+def test_an_empty_password_is_for_files_only(world: World) -> None:
+    """Services take it for none, and answer as for a login by key: with the user."""
+    world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
+    live = LiveUsers({}, call_at_once)
+    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+
+    def entering(password: bytes) -> list[Any]:
+        outcomes: list[Any] = []
+        attempt = LoginAttempt(b"alice", "192.0.2.1")
+        entered = Deferred.fromCoroutine(chain.user_of_password(attempt, password))
+        entered.addBoth(outcomes.append)
+        world.agent.flush()
+        return outcomes
+
+    assert entering(b"") == [None]
+    assert world.service.asked == []
+    assert entering(b"right") == [User.with_home("alice", "bucket", "home/")]
 
 
 def test_so_many_at_once_and_one_address_does_not_stop_others(world: World) -> None:
