@@ -185,6 +185,8 @@ class Renamer:
                 for upload in movable:
                     holding.enter_context(upload.commit.held())
                 etag = await self._copy_file(info, target, condition)
+                if source.bucket != target.bucket:  # a base in another store could not be copied
+                    _require_closed(source, self._transfers.writing(source.file))
                 self._transfers.rebased(info, moved_info(info, name=target.file, etag=etag))
                 redirect()
         except PreconditionFailed:
