@@ -44,6 +44,7 @@ from sftpgw.files.listing.listing import list_directory
 from sftpgw.files.listing.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.files.lookup_cache import LookupCache
 from sftpgw.files.paths import Location
+from sftpgw.files.permissions import may_be_allowed_file
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.unlisted_directories import UnlistedDirectories, listed_object
 from sftpgw.model.filesystem import FileKind, FileWriter
@@ -300,7 +301,9 @@ class Lookup:
 
     async def absent_directory_error(self, location: Location) -> NoSuchFile | NotADirectory:
         """The error for a location where no directory was found."""
-        if await self.find_file_summary(replace(location, must_be_directory=False)) is not None:
+        is_hidden = location.access.hides_denied and not may_be_allowed_file(location)
+        file = replace(location, must_be_directory=False)
+        if not is_hidden and await self.find_file_summary(file) is not None:
             return NotADirectory(f"{location.path}: is not a directory")
         return NoSuchFile(f"{location.path}: No such file or directory")
 

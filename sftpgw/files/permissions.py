@@ -22,7 +22,8 @@ asked for with `require_file_name_allowed` once it is. A hidden name is answered
 not exist.
 
 A rename needs its permission at both ends, and brings nothing to where the user may do more with
-it: no file that may not be downloaded becomes one that may, no folder takes its files from under
+it: no file that may not be downloaded becomes one that may, no folder that may not be listed
+becomes one that may, or takes its files from under
 rules of their own, or to below some (`require_no_gain`, `require_movable_directory`).
 
 An operation that may or may not replace a file passes the gate twice: as `WRITE` or `RENAME` before
@@ -194,6 +195,11 @@ def require_movable_directory(source: Location, target: Location) -> None:
         raise PermissionDenied(
             f"{source.path}: directories are not moved into or out of a place where you may not "
             f"{Operation.LIST.value}; move their files"
+        )
+    if allows(target, Operation.LIST) and not allows(source, Operation.LIST):
+        raise PermissionDenied(
+            f"{source.path}: you may not {Operation.LIST.value} here, so none can be moved to "
+            "where you may; move its files"
         )
     if len(rules) > 1 and any(rule.deny or rule.allow for rule in rules):
         raise PermissionDenied(

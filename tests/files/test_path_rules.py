@@ -220,3 +220,42 @@ def test_directories_do_not_leave_their_rules(
     client = gateway.log_in(user_with(AccessRule(("in",), deny=("*.exe",))))
     assert refusal(client, client.rename, b"/d", b"/in/d") is Status.PERMISSION_DENIED
     client.rename(b"/d", b"/e")
+
+
+def test_a_directory_that_may_not_be_listed_stays_so(gateway: GatewayInMemory) -> None:
+    """Its files may be downloaded by who knows their names; a rename would show the names."""
+    gateway.store.seed("home/alice/q/d/secret", b"x")
+    rule = AccessRule(("q",), Permission.DOWNLOAD | Permission.RENAME)
+    client = gateway.log_in(user_with(rule))
+    for rename in (client.rename, client.posix_rename):
+        assert refusal(client, rename, b"/q/d", b"/d2") is Status.PERMISSION_DENIED
+    client.rename(b"/q/d", b"/q/e")
+    client.rename(b"/q/e/secret", b"/known")
+    assert client.get(b"/known") == b"x"
+
+
+def test_no_answer_tells_that_a_hidden_file_exists(gateway: GatewayInMemory) -> None:
+    rule = AccessRule((), allow=("*.csv",), hides_denied=True)
+    client = gateway.log_in(user_with(rule))
+
+    def answers(path: bytes) -> list[tuple[Status, str]]:
+        found = []
+        for request, *rest in (
+            (client.stat, path + b"/"),
+            (client.listdir, path),
+            (client.rmdir, path),
+            (client.remove, path + b"/"),
+            (client.set_times, path + b"/", 5),
+            (client.rename, path + b"/", b"/h.csv"),
+            (client.rename, path, path),
+            (client.rename, path, path + b"/below.csv"),
+            (client.rename, path, b"/h.csv/"),
+        ):
+            with pytest.raises(SftpFailure) as caught:
+                request(*rest)
+            found.append((caught.value.code, str(caught.value).replace(path.decode(), "")))
+        return found
+
+    there = answers(b"/g.txt")
+    assert {code for code, _ in there} == {Status.NO_SUCH_FILE}
+    assert there[:-1] == answers(b"/n.txt")[:-1]

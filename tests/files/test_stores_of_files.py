@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.defer import Deferred
 
+from sftpgw.errors import FileError
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.mounts import Mount
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.store import ObjectName
 from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
@@ -75,3 +78,20 @@ def test_journals_of_a_rename_are_in_its_store() -> None:
         "e/a",
         "e/b",
     ]
+
+
+def test_a_file_that_is_opened_while_it_moves_to_another_store_stays() -> None:
+    gateway = gateway_of_two_stores()
+    gateway.store.seed("f", b"x" * 6 * MIB)
+    mounts = Mount("bucket", "", path=("a",)), Mount("far:bucket", "", ".far/", path=("b",))
+    completing = gateway.store.hold("complete_upload")
+    tree = gateway.tree(User("alice", mounts))
+    renaming = Deferred.fromCoroutine(tree.rename(b"/a/f", b"/b/f", replace=False))
+    intent = WriteIntent(create=False, truncate=False, append=True)
+    writer = result_of(tree.open_writer(b"/a/f", intent, AttributeChanges()))
+    writer.write(6 * MIB, b"y")
+    completing.open()
+    with pytest.raises(FileError, match="is being written"):
+        result_of(renaming)
+    result_of(writer.commit())
+    assert gateway.store.objects[ObjectName("bucket", "f")].data == b"x" * 6 * MIB + b"y"

@@ -127,13 +127,14 @@ class Renamer:
         info = await self._lookup.find_file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
-        elif target.must_be_directory:
-            raise await self._lookup.absent_file_error(target)
-        elif target.is_same(source):
-            return
-        elif target.is_below(source):
-            raise NotADirectory(f"{source.path}: is not a directory")
         else:
+            require_file_name_allowed(source)
+            if target.must_be_directory:
+                raise await self._lookup.absent_file_error(target)
+            if target.is_same(source):
+                return
+            if target.is_below(source):
+                raise NotADirectory(f"{source.path}: is not a directory")
             await self._rename_file(info, uploads, source, target, replace=replace)
         self._lookup.cache.note_change(source, emptied=source.parent)
         if target.mount != source.mount:
@@ -151,7 +152,6 @@ class Renamer:
         replace: bool,
     ) -> None:
         """:param uploads: those to the source when RENAME came; later ones keep the old name."""
-        require_file_name_allowed(source)
         require_file_name_allowed(target)
         if source.bucket != target.bucket:
             _require_closed(source, uploads)
@@ -185,6 +185,8 @@ class Renamer:
                 for upload in movable:
                     holding.enter_context(upload.commit.held())
                 etag = await self._copy_file(info, target, condition)
+                if source.bucket != target.bucket:  # a base in another store could not be copied
+                    _require_closed(source, self._transfers.writing(source.file))
                 self._transfers.rebased(info, moved_info(info, name=target.file, etag=etag))
                 redirect()
         except PreconditionFailed:
