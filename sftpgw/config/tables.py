@@ -794,10 +794,6 @@ DEFAULT_KEYS: Mapping[str, Key] = {
     "max_file_size": Key(
         "file_bytes", off_or(size(KIB, 48 * 1024 * GIB)), "The size of the largest file."
     ),
-    "quota_bytes": Key(
-        "quota_bytes", off_or(size(KIB, 1024**2 * GIB)), "How much the user may store."
-    ),
-    "quota_files": Key("quota_files", COUNT_OR_OFF, "How many files the user may store."),
     "max_upload_rate": Key(
         "upload_rate_bytes",
         off_or(size(KIB, 1024 * GIB)),

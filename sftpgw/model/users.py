@@ -96,16 +96,12 @@ class UserLimits:
 
     :ivar sessions: how many connections at once.
     :ivar file_bytes: the size of the largest file.
-    :ivar quota_bytes: how many bytes may be stored.
-    :ivar quota_files: how many files may be stored.
     :ivar upload_rate_bytes: bytes per second, of all sessions together.
     :ivar download_rate_bytes: bytes per second, of all sessions together.
     """
 
     sessions: int | None = None
     file_bytes: int | None = None
-    quota_bytes: int | None = None
-    quota_files: int | None = None
     upload_rate_bytes: int | None = None
     download_rate_bytes: int | None = None
 
