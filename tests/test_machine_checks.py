@@ -175,13 +175,15 @@ class TestHostKeys:
 
     @pytest.mark.parametrize(
         ("name", "why"),
-        [("k" * 300, "File name too long"), ("k\0", "embedded null byte")],
+        [("k" * 300, "File name too long"), ("k\0", "embedded null ")],
     )
     def test_a_host_key_whose_name_no_file_can_have_is_a_fault(
         self, tmp_path: Path, name: str, why: str
     ) -> None:
         told = self.told(tmp_path / name)
-        assert told == f"fault: host key {tmp_path / name}: cannot be looked at: {why}"
+        beginning, _, reason = told.partition(": cannot be looked at: ")
+        assert beginning == f"fault: host key {tmp_path / name}"
+        assert why in reason  # each Python has other words for it
 
     def test_a_host_key_below_a_file_is_a_fault(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
