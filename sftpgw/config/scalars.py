@@ -438,11 +438,7 @@ def is_tenant_bucket(bucket: str) -> bool:
 def endpoint(text: str) -> str:
     """A URL of scheme, host and port only, as a store other than AWS has it."""
     right = "write http://HOST[:PORT] or https://HOST[:PORT]"
-    try:
-        url = urlsplit(text)
-        port_ok = url.port is None or url.port > 0
-    except ValueError as error:
-        raise ValueError(f"is not a URL ({error}); {right}") from None
+    url, port_ok = _parsed_url(text, right)
     if url.username is not None or url.password is not None:
         raise ValueError(f"has a user or password in it; use access_key and secret_key; {right}")
     bare = url.path in ("", "/") and not url.query and not url.fragment
@@ -452,14 +448,19 @@ def endpoint(text: str) -> str:
     return f"{url.scheme}://{_ascii_netloc(url)}"
 
 
+def _parsed_url(text: str, right: str) -> tuple[SplitResult, bool]:
+    """A URL in its pieces, and whether its port can be one."""
+    try:
+        url = urlsplit(text)
+        return url, url.port is None or url.port > 0
+    except ValueError as error:
+        raise ValueError(f"is not a URL ({error}); {right}") from None
+
+
 def service_url(text: str) -> str:
     """A URL to which passwords may be sent, without a slash at its end."""
     right = "write https://HOST/PATH"
-    try:
-        url = urlsplit(text)
-        port_ok = url.port is None or url.port > 0
-    except ValueError as error:
-        raise ValueError(f"is not a URL ({error}); {right}") from None
+    url, port_ok = _parsed_url(text, right)
     if url.username is not None or url.password is not None:
         raise ValueError(f"has a user or password in it; use http_token_file; {right}")
     if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:

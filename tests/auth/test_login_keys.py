@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import struct
 from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 
@@ -23,6 +20,7 @@ from sftpgw.auth.login_keys import (
     read_key_blob,
     verify_signature,
 )
+from tests.auth.certificate_bytes import SecurityKey
 
 MESSAGE = b"what the client signs"
 
@@ -103,22 +101,6 @@ def test_a_signature_with_bytes_behind_it_is_refused() -> None:
     key = ed25519_key()
     login_key = read_key_blob(key.public().blob())
     assert not verify_signature(login_key, b"ssh-ed25519", key.sign(MESSAGE) + b"x", MESSAGE)
-
-
-class SecurityKey:
-    """An sk-ssh-ed25519 device in software."""
-
-    kind = b"sk-ssh-ed25519@openssh.com"
-
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
-        public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.blob = NS(self.kind) + NS(public) + NS(b"ssh:")
-
-    def sign(self, message: bytes, flags: int) -> bytes:
-        trailer = struct.pack(">BL", flags, 7)
-        signed = hashlib.sha256(b"ssh:").digest() + trailer + hashlib.sha256(message).digest()
-        return NS(self.kind) + NS(self._key.sign(signed)) + trailer
 
 
 def test_a_security_key_that_was_touched_is_accepted() -> None:
