@@ -72,9 +72,11 @@ NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
-PATTERNS = ValueFormat(scalars.patterns, "patterns", "* and ? stand for characters: *.csv")
+PATTERNS = ValueFormat(
+    scalars.patterns, "patterns", "``*`` and ``?`` stand for characters: ``*.csv``"
+)
 BUCKET_PATTERNS = ValueFormat(
-    scalars.names, "patterns", "* and ? stand for characters: partner-*, STORE:*"
+    scalars.names, "patterns", "``*`` and ``?`` stand for characters: ``partner-*``, ``STORE:*``"
 )
 USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http")
 WORD = ValueFormat(scalars.printable, "word")
