@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fuzz.isolation.tenants import (
-    HIDDEN,
     STATE,
     TENANTS,
     payload,
@@ -400,6 +399,3 @@ _MAKERS: tuple[_Maker, ...] = (
     _upload,
     _leave,
 )
-
-SECRETS = (HIDDEN * 2, b"Zq7strangers" * 2, b"Zq7boxes" * 2)
-"""Bytes that no tenant may see."""

@@ -252,7 +252,11 @@ class Lookup:
         :raises IsADirectory: it would.
         """
         is_suspected = self.cache.knows_directory(location) or self._is_implied(location)
-        if is_suspected and await self.is_directory(location):
+        try:
+            is_found = is_suspected and await self.is_directory(location)
+        except AccessDenied:  # the store does not tell, and others' uploads are no answer then
+            return
+        if is_found:
             raise IsADirectory(f"{location.path}: is a directory")
 
     async def require_no_file_above(self, location: Location) -> None:
