@@ -128,8 +128,9 @@ class CodeChecker:
 
 def _without_traceback(failure: Failure) -> Failure:
     """The same failure; the frames of a traceback hold the Deferred that holds the failure."""
-    if failure.check(LoginFailed, ValidPublicKey):
-        return Failure(failure.value.with_traceback(None))
+    problem = failure.value
+    if isinstance(problem, (LoginFailed, ValidPublicKey)):
+        return Failure(problem.with_traceback(None))
     return failure
 
 
