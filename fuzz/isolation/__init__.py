@@ -91,8 +91,11 @@ def _content(world: World) -> Content:
 def _own(world: World, tenant: str) -> set[tuple[str, str, bytes]]:
     """What is in a tenant's own areas: objects, and parts of uploads that are not complete."""
     areas = areas_of(tenant)
-    found = {("object", str(name), data) for name, data in _content(world).items()
-             if any(area.has(name) for area in areas) and not is_hidden(name)}
+    found = {
+        ("object", str(name), data)
+        for name, data in _content(world).items()
+        if any(area.has(name) for area in areas) and not is_hidden(name)
+    }
     for started in world.store.uploads.values():
         if any(area.has(started.upload.name) for area in areas):
             name = str(started.upload.name)

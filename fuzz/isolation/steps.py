@@ -360,7 +360,11 @@ def _said(made: random.Random, tenant: str) -> Iterator[bytes]:
     """What the client of an upload says: files and directories, whose names look for a way out."""
     data = payload(tenant)
     for _ in range(made.randint(1, 3)):
-        name = _path(made, tenant) if made.random() < 0.5 else made.choice((_new(tenant), b"..", b"a" + tenant.encode()))
+        name = (
+            _path(made, tenant)
+            if made.random() < 0.5
+            else made.choice((_new(tenant), b"..", b"a" + tenant.encode()))
+        )
         match made.randint(0, 4):
             case 0:
                 yield b"D0755 0 %b\n" % name

@@ -26,6 +26,9 @@ T = TypeVar("T")
 TENANTS = ("alice", "bob", "carol")
 BUCKET, VAULT = "bucket", "vault"
 FURNISHED_SECONDS = 1_600_000_000.0
+RECENTLY = 1_700_600_000.0
+"""When records were written that are not to expire in a history, in seconds since 1970."""
+
 STATE = ".sftpgw/"
 PUBLIC, DROP, BOX = "public/", "drop/", "box/"
 
@@ -129,13 +132,21 @@ def furnish(store: FakeStore, tenants: tuple[str, ...], *, has_hidden: bool) -> 
     for tenant in TENANTS:
         for name in taken_names(tenant):
             _seed(store, DROP + name, token(tenant) * 3)
-    for number, tenant in enumerate(TENANTS):
-        _forge(store, tenant, TENANTS[number - 1])
+    for tenant in tenants:
+        _forge(store, tenant, TENANTS[TENANTS.index(tenant) - 1])
 
 
 def _furnish_home(store: FakeStore, tenant: str, *, has_hidden: bool) -> None:
     text, mark = token(tenant), token(tenant).decode()
-    for name in ("a", "d/b", "keep/seen", "only/a.csv", f"{mark}-file", f"{mark}-dir/x", "caf\u00e9/f"):
+    for name in (
+        "a",
+        "d/b",
+        "keep/seen",
+        "only/a.csv",
+        f"{mark}-file",
+        f"{mark}-dir/x",
+        "caf\u00e9/f",
+    ):
         _seed(store, home(tenant) + name, text * 3)
     _seed(store, f"{tenant}/v", text * 3, VAULT)
     _seed(store, f"{tenant}/{mark}-dir/y", text * 3, VAULT)
@@ -153,12 +164,18 @@ def _suspend(store: FakeStore, tenant: str, key: str) -> None:
     name = ObjectName(BUCKET, key)
     upload = _done(store.create_upload(name, ObjectProperties()))
     part = _done(store.upload_part(upload, 1, (token(tenant) * 3,)))
-    _record(store, name, SuspendedUpload(tenant, upload, (part,), FURNISHED_SECONDS))
+    _record(store, name, SuspendedUpload(tenant, upload, (part,), FURNISHED_SECONDS), RECENTLY)
 
 
-def _seed(store: FakeStore, key: str, data: bytes, bucket: str = BUCKET) -> None:
-    """Store an object. All have one time, whatever else is stored."""
-    store.now_seconds = FURNISHED_SECONDS
+def _seed(
+    store: FakeStore,
+    key: str,
+    data: bytes,
+    bucket: str = BUCKET,
+    at_seconds: float = FURNISHED_SECONDS,
+) -> None:
+    """Store an object. Its time does not depend on what else is stored."""
+    store.now_seconds = at_seconds
     store.seed(key, data, bucket)
 
 
@@ -169,9 +186,9 @@ def _done(request: Coroutine[Any, Any, T]) -> T:
     return found[0]
 
 
-def _record(store: FakeStore, name: ObjectName, record: SuspendedUpload) -> None:
+def _record(store: FakeStore, name: ObjectName, record: SuspendedUpload, at_seconds: float) -> None:
     key = record_name(STATE, record.user, name)
-    _seed(store, key.key, record_text(record))
+    _seed(store, key.key, record_text(record), at_seconds=at_seconds)
 
 
 def _forge(store: FakeStore, tenant: str, victim: str) -> None:
@@ -190,4 +207,5 @@ def _forge(store: FakeStore, tenant: str, victim: str) -> None:
     ):
         name = ObjectName(BUCKET, home(tenant) + key)
         upload = MultipartUpload(ObjectName(BUCKET, named), upload_ids[0])
-        _record(store, name, SuspendedUpload(tenant, upload, (part,), FURNISHED_SECONDS))
+        forged = SuspendedUpload(tenant, upload, (part,), FURNISHED_SECONDS)
+        _record(store, name, forged, FURNISHED_SECONDS)

@@ -3,9 +3,9 @@
 Knows: a user's mounts, and the mistakes that a resolver of paths can make.
 Must not know: who keeps users apart then.
 
-It makes all of those mistakes at once: ``..`` leads out of a mount, other ways of writing ``..`` and
-``/`` are taken for them, ``s3://BUCKET/KEY`` is that key, the gateway's own keys are like others,
-and everything is permitted.
+It makes all of those mistakes at once: ``..`` leads out of a mount, other ways of writing ``..``
+and ``/`` are taken for them, ``s3://BUCKET/KEY`` is that key, the gateway's own keys are like
+others, and everything is permitted.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from fuzz.isolation.steps import Command, Leave, Step, handle_of
@@ -18,8 +19,12 @@ from fuzz.isolation.unjailed_paths import UnjailedPaths
 from fuzz.layers import Recorder
 from sftpgw.aws.session_policy.plan.document import PolicyTerms
 from sftpgw.aws.session_policy.plan.session_policy import session_policy
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.renames.recovery import RenameRecovery
+from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.model.settings import FilesSettings, OnDisconnect
-from sftpgw.model.store import SharedStore
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.users import User
 from sftpgw.session import Session
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -33,6 +38,7 @@ from sftpgw.wire import sftp as wire
 NOW_SECONDS = 1_700_000_100.0
 MAX_TURNS = 200
 END_SECONDS = 30.0
+KEPT_SECONDS = 8 * 86_400.0
 
 
 class Channel(Recorder):
@@ -74,14 +80,14 @@ class World:
         passes, and the store asks the session policy of each user.
     """
 
-    def __init__(
-        self, tenants: tuple[str, ...], users: dict[str, User], *, has_gate: bool
-    ) -> None:
+    def __init__(self, tenants: tuple[str, ...], users: dict[str, User], *, has_gate: bool) -> None:
         self.store = FakeStore((BUCKET, VAULT), min_part_bytes=1)
         furnish(self.store, tenants, has_hidden=not has_gate or len(tenants) > 1)
         self.guard: GuardedStore | None = None
         if not has_gate:
-            self.guard = GuardedStore(self.store, {each: policy_of(each) for each in tenants})
+            self.guard = GuardedStore(
+                self.store, {each: policy_of(users[each]) for each in tenants}
+            )
         self._users = users
         self._gateway = GatewayInMemory(
             self.store, files=FilesSettings(on_disconnect=OnDisconnect.RESUME)
@@ -101,7 +107,7 @@ class World:
         session = Session(shared, user, LABELS)
         if self.guard is not None:
             # The gate asks the rule of a location, which allows everything where there is no jail.
-            session.tree._mounts = UnjailedPaths(user.mounts)  # type: ignore[assignment]  # noqa: SLF001
+            session.tree._mounts = UnjailedPaths(user.mounts)  # type: ignore[assignment]
         protocol, channel = session.sftp(), Channel()
         protocol.makeConnection(channel)
         protocol.dataReceived(encode_request(wire.Init(3)))
@@ -117,6 +123,31 @@ class World:
         client.hear(client.channel)
         self.clients[tenant] = self._log_in(tenant, client.heard)
 
+    # The gateway's own work.
+
+    def _keep_house(self) -> None:
+        """What the gateway does by itself, after a week: with its own credentials."""
+        gateway = self._gateway
+        gateway.clock.advance(KEPT_SECONDS)
+        buckets = (BUCKET, VAULT)
+        expiry = SuspendedExpiry(
+            self.store, lambda bucket: STATE, KEPT_SECONDS / 2, gateway.clock, gateway.events
+        )
+        copier = Copier(self.store, gateway.transfers, gateway.events)
+        recovery = RenameRecovery(
+            buckets,
+            lambda bucket: STATE,
+            settler=RenameSettler(self.store, copier, gateway.clock, gateway.events),
+            store=self.store,
+            clock=gateway.clock,
+            events=gateway.events,
+            random=lambda: 0.5,
+        )
+        for work in (recovery.look(), *(expiry.expire(bucket) for bucket in buckets)):
+            done = Deferred.fromCoroutine(work)
+            self._settle()
+            assert done.called, "the gateway's own work hangs"
+
     # Steps.
 
     def run(self, steps: Iterable[Step]) -> None:
@@ -130,6 +161,7 @@ class World:
                 client.hear(client.channel)
         self._gateway.clock.advance(END_SECONDS)
         self._settle()
+        self._keep_house()
         for client in self.clients.values():
             client.hear(client.channel)
 
@@ -167,10 +199,9 @@ class World:
         raise AssertionError("the gateway does not come to rest")
 
 
-def policy_of(tenant: str) -> IamPolicy:
-    """The session policy of a tenant, as AWS would be given it."""
-    user = user_of(tenant)
-    return IamPolicy.parse(session_policy(tenant, user.mounts, PolicyTerms(state_prefix=STATE)))
+def policy_of(user: User) -> IamPolicy:
+    """The session policy of a user, as AWS would be given it."""
+    return IamPolicy.parse(session_policy(user.name, user.mounts, PolicyTerms(state_prefix=STATE)))
 
 
 def users() -> dict[str, User]:

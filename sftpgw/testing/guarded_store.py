@@ -4,10 +4,11 @@ Knows: which actions on which resources a request needs, and who asks.
 Must not know: how policies are generated, mounts, paths.
 
     guarded = GuardedStore(FakeStore(), {"alice": IamPolicy.parse(text)})
-    await guarded.bind(user="alice").head(name)    # AccessDenied, unless the policy allows it
+    await guarded.bind(owner=alice).head(name)    # AccessDenied, unless the policy allows it
 
-The gateway itself may do everything. A user may do what the user's policy allows. Nothing is asked
-of the store before that: a refusal does not tell whether anything exists.
+A user may do what the user's policy allows; the gateway itself may do everything. Which of the two
+asks is decided by the same `SessionScope` as for requests over HTTP. Nothing is asked of the store
+before that: a refusal does not tell whether anything exists.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
@@ -15,11 +16,15 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
 
 from sftpgw.errors import AccessDenied, NoSuchObject
 from sftpgw.model.limits import MAX_LISTED_KEYS
 from sftpgw.model.object_settings import ObjectTable
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.store import (
     BodySink,
     ByteRange,
@@ -31,13 +36,15 @@ from sftpgw.model.store import (
     ObjectInfo,
     ObjectName,
     ObjectProperties,
-    SharedStore,
     StoredPart,
     UploadsPage,
     WriteCondition,
 )
 from sftpgw.model.units import Body
-from sftpgw.testing.iam import Decision, IamPolicy, IamRequest
+from sftpgw.model.users import User
+from sftpgw.s3.s3_request import S3Request
+from sftpgw.s3.session_scope import SessionScope
+from sftpgw.testing.iam import NO_CONTEXT, Decision, IamPolicy, IamRequest
 
 GET, PUT, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
 GET_TAGS, PUT_TAGS = "s3:GetObjectTagging", "s3:PutObjectTagging"
@@ -45,35 +52,65 @@ LIST, LIST_UPLOADS = "s3:ListBucket", "s3:ListBucketMultipartUploads"
 ABORT = "s3:AbortMultipartUpload"
 
 
+@dataclass(frozen=True)
+class _Identity:
+    """Stands for the credentials of a user, or of the gateway: nothing is signed here."""
+
+    user: str
+
+    async def current(self) -> NoReturn:
+        raise NotImplementedError
+
+    async def renew(self, refused: object, *, is_guess: bool = False) -> NoReturn:
+        raise NotImplementedError
+
+
+OWN = _Identity("")
+
+
 class GuardedStore:
     """Asks policies, and then a store.
 
     :param store: the store.
     :param policies: that of each user, by name.
-    :param user: who asks; empty for the gateway itself.
-    :ivar refused: the requests that were refused, of all users: user, action, resource.
+    :param state_prefix: the prefix of the gateway's own keys.
+    :param scope: whose session asks; None for the gateway itself.
+    :ivar refused: how many requests of users were refused, by action.
     """
 
     def __init__(
-        self, store: SharedStore, policies: Mapping[str, IamPolicy], user: str = ""
+        self,
+        store: SharedStore,
+        policies: Mapping[str, IamPolicy],
+        state_prefix: str = ".sftpgw/",
+        scope: SessionScope | None = None,
     ) -> None:
         self._store = store
         self._policies = policies
-        self._user = user
-        self.refused: list[tuple[str, str, str]] = []
+        self._state_prefix = state_prefix
+        self._scope = scope
+        self.refused: Counter[str] = Counter()
 
     # Who asks.
 
-    def _of(self, user: str) -> GuardedStore:
-        other = GuardedStore(self._store, self._policies, user)
-        other.refused = self.refused
-        return other
+    def _view(self, scope: SessionScope | None) -> GuardedStore:
+        view = GuardedStore(self._store, self._policies, self._state_prefix, scope)
+        view.refused = self.refused
+        return view
 
-    def bind(self, objects: ObjectTable | None = None, **context: str) -> GuardedStore:
-        return self._of(context.get("user", ""))
+    def bind(
+        self, objects: ObjectTable | None = None, *, owner: User | None = None, **context: str
+    ) -> GuardedStore:
+        if owner is None:
+            return self
+        prefixes = tuple((mount.bucket, mount.key_prefix) for mount in owner.mounts)
+        return self._view(SessionScope(_Identity(owner.name), prefixes, self._state_prefix))
+
+    def for_state(self) -> GuardedStore:
+        return self if self._scope is None else self._view(self._scope.for_state())
 
     def of_gateway(self) -> GuardedStore:
-        return self._of("")
+        return self.for_state()
 
     def with_cancel(self, cancel_token: Cancellation) -> GuardedStore:
         return self
@@ -81,35 +118,79 @@ class GuardedStore:
     def assuming(self, capabilities: Capabilities) -> GuardedStore:
         return self
 
+    def _asker(self, request: S3Request) -> str:
+        """The user who asks; empty for the gateway itself.
+
+        :raises AccessDenied: own credentials were asked for, and must not sign this
+        """
+        if self._scope is None:
+            return ""
+        signed_by = self._scope.source_for(request, OWN)
+        assert isinstance(signed_by, _Identity)
+        return signed_by.user
+
     # What the policies say.
 
-    def _is_allowed(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
-        if not self._user:
+    def _is_allowed(
+        self, user: str, action: str, resource: str, context: Mapping[str, str]
+    ) -> bool:
+        if not user:
             return True
-        request = IamRequest(action, f"arn:aws:s3:::{resource}", context)
-        return self._policies[self._user].decide(request) is Decision.ALLOW
+        request = IamRequest(action, resource, context)
+        return self._policies[user].decide(request) is Decision.ALLOW
 
-    def _require(self, action: str, resource: str, **context: str) -> None:
+    def _require(
+        self, user: str, action: str, resource: str, context: Mapping[str, str] = NO_CONTEXT
+    ) -> None:
         """:raises AccessDenied: the policy does not allow it"""
-        if not self._is_allowed(action, resource, context):
-            self.refused.append((self._user, action, resource))
+        if not self._is_allowed(user, action, resource, context):
+            self.refused[action] += 1
             raise AccessDenied(f"{action} on {resource}", code="AccessDenied", status=403)
 
-    def _require_on(self, name: ObjectName, *actions: str) -> None:
-        for action in actions:
-            self._require(action, f"{name.bucket}/{name.key}")
+    def _enter(
+        self,
+        operation: str,
+        name: ObjectName,
+        *actions: str,
+        source: ObjectName | None = None,
+        upload_id: str = "",
+    ) -> str:
+        """Check a request on an object; who asks.
 
-    def _missing(self, error: NoSuchObject, bucket: str) -> Exception:
+        :param operation: the operation of S3.
+        :param name: the object.
+        :param actions: what the user must be allowed to do with it.
+        :param source: what it copies.
+        :param upload_id: the upload that it is about.
+        """
+        query = (("uploadId", upload_id),) if upload_id else ()
+        user = self._asker(
+            S3Request(operation, "", name.bucket, name.key, query=query, source=source)
+        )
+        for action in actions:
+            self._require(user, action, _arn_of(name))
+        return user
+
+    def _enter_bucket(
+        self, operation: str, action: str, bucket: str, context: Mapping[str, str] = NO_CONTEXT
+    ) -> None:
+        """Check a request on a bucket.
+
+        :param operation: the operation of S3.
+        :param action: what the user must be allowed to do.
+        :param bucket: the bucket.
+        :param context: as of `IamRequest`.
+        """
+        query = (("prefix", context["s3:prefix"]),) if "s3:prefix" in context else ()
+        user = self._asker(S3Request(operation, "", bucket, query=query))
+        self._require(user, action, f"arn:aws:s3:::{bucket}", context)
+
+    def _missing(self, error: NoSuchObject, user: str, bucket: str) -> Exception:
         """What S3 says of an object that is missing: only who may list the bucket is told so. Such
         a request has no prefix, so that a policy for prefixes does not allow it."""
-        if self._is_allowed(LIST, bucket, {}):
+        if self._is_allowed(user, LIST, f"arn:aws:s3:::{bucket}", NO_CONTEXT):
             return error
         return AccessDenied(f"{GET} on {bucket}", code="AccessDenied", status=403)
-
-    async def _source_of(self, source: ObjectInfo) -> bool:
-        """Check that a source may be read; whether it has tags, which a copy takes along."""
-        self._require_on(source.name, GET)
-        return bool(await self._tags_of(source.name))
 
     async def _tags_of(self, name: ObjectName) -> Mapping[str, str]:
         try:
@@ -129,15 +210,15 @@ class GuardedStore:
         return self._store.can_copy(source_bucket, target_bucket)
 
     async def head_bucket(self, bucket: str) -> None:
-        self._require(LIST, bucket)
+        self._enter_bucket("HeadBucket", LIST, bucket)
         await self._store.head_bucket(bucket)
 
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
-        self._require_on(name, GET)
+        user = self._enter("HeadObject", name, GET)
         try:
             return await self._store.head(name, with_checksum=with_checksum)
         except NoSuchObject as error:
-            raise self._missing(error, name.bucket) from None
+            raise self._missing(error, user, name.bucket) from None
 
     async def get(
         self,
@@ -147,11 +228,11 @@ class GuardedStore:
         *,
         if_match: str | None = None,
     ) -> None:
-        self._require_on(name, GET)
+        user = self._enter("GetObject", name, GET)
         try:
             await self._store.get(name, wanted, sink, if_match=if_match)
         except NoSuchObject as error:
-            raise self._missing(error, name.bucket) from None
+            raise self._missing(error, user, name.bucket) from None
 
     async def put(
         self,
@@ -162,11 +243,11 @@ class GuardedStore:
         *,
         checksum: Checksum | None = None,
     ) -> str:
-        self._require_on(name, PUT, *((PUT_TAGS,) if properties.tags else ()))
+        self._enter("PutObject", name, PUT, *_to_tag(properties.tags))
         return await self._store.put(name, body, properties, condition, checksum=checksum)
 
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
-        self._require_on(name, DELETE, *((GET,) if if_match else ()))
+        self._enter("DeleteObject", name, DELETE, *_to_compare(if_match))
         await self._store.delete(name, if_match=if_match)
 
     async def copy(
@@ -178,17 +259,18 @@ class GuardedStore:
         *,
         if_match: str | None = None,
     ) -> str:
-        self._require_on(target, PUT, *((GET,) if if_match else ()))
-        if await self._source_of(source):
-            self._require_on(source.name, GET_TAGS)
-            self._require_on(target, PUT_TAGS)
+        user = self._enter("CopyObject", target, PUT, *_to_compare(if_match), source=source.name)
+        self._require(user, GET, _arn_of(source.name))
+        if await self._tags_of(source.name):
+            self._require(user, GET_TAGS, _arn_of(source.name))
+            self._require(user, PUT_TAGS, _arn_of(target))
         try:
             return await self._store.copy(source, target, condition, properties, if_match=if_match)
         except NoSuchObject as error:
-            raise self._missing(error, source.name.bucket) from None
+            raise self._missing(error, user, source.name.bucket) from None
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
-        self._require_on(name, GET_TAGS)
+        self._enter("GetObjectTagging", name, GET_TAGS)
         return await self._store.tags(name)
 
     async def list(
@@ -202,13 +284,13 @@ class GuardedStore:
     ) -> ListPage:
         context = {"s3:prefix": prefix, "s3:delimiter": delimiter, "s3:max-keys": str(limit)}
         given = {key: value for key, value in context.items() if value}
-        self._require(LIST, bucket, **given)
+        self._enter_bucket("ListObjectsV2", LIST, bucket, given)
         return await self._store.list(bucket, prefix, delimiter=delimiter, token=token, limit=limit)
 
     async def create_upload(
         self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        self._require_on(name, PUT, *((PUT_TAGS,) if properties.tags else ()))
+        self._enter("CreateMultipartUpload", name, PUT, *_to_tag(properties.tags))
         return await self._store.create_upload(name, properties, copies=copies)
 
     async def upload_part(
@@ -219,18 +301,20 @@ class GuardedStore:
         *,
         checksum: Checksum | None = None,
     ) -> StoredPart:
-        self._require_on(upload.name, PUT)
+        self._enter("UploadPart", upload.name, PUT)
         return await self._store.upload_part(upload, number, body, checksum=checksum)
 
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
-        self._require_on(upload.name, PUT)
-        self._require_on(source.name, GET)
+        user = self._enter(
+            "UploadPartCopy", upload.name, PUT, source=source.name, upload_id=upload.upload_id
+        )
+        self._require(user, GET, _arn_of(source.name))
         try:
             return await self._store.copy_part(upload, number, source, wanted)
         except NoSuchObject as error:
-            raise self._missing(error, source.name.bucket) from None
+            raise self._missing(error, user, source.name.bucket) from None
 
     async def complete_upload(
         self,
@@ -238,15 +322,28 @@ class GuardedStore:
         parts: tuple[StoredPart, ...],
         condition: WriteCondition = WriteCondition.NONE,
     ) -> str:
-        self._require_on(upload.name, PUT)
+        self._enter("CompleteMultipartUpload", upload.name, PUT)
         return await self._store.complete_upload(upload, parts, condition)
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
-        self._require_on(upload.name, ABORT)
+        self._enter("AbortMultipartUpload", upload.name, ABORT)
         await self._store.abort_upload(upload)
 
     async def list_uploads(
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
-        self._require(LIST_UPLOADS, bucket)
+        self._enter_bucket("ListMultipartUploads", LIST_UPLOADS, bucket, {"s3:prefix": prefix})
         return await self._store.list_uploads(bucket, prefix, marker)
+
+
+def _to_tag(tags: Mapping[str, str]) -> tuple[str, ...]:
+    return (PUT_TAGS,) if tags else ()
+
+
+def _to_compare(etag: str | None) -> tuple[str, ...]:
+    """What a condition on an ETag needs."""
+    return (GET,) if etag else ()
+
+
+def _arn_of(name: ObjectName) -> str:
+    return f"arn:aws:s3:::{name.bucket}/{name.key}"
