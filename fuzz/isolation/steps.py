@@ -24,13 +24,16 @@ from fuzz.isolation.tenants import (
 )
 from sftpgw.files.uploads.suspended.plan import record_name
 from sftpgw.model.store import ObjectName
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag
 
-STEPS = 60
+STEPS = 80
 """In one history, of all tenants together."""
 
 MAX_HANDLE = 12
+LAST, BEFORE = b"<the last handle", b"<the one before>"
+"""Stand for handles that a tenant has been given."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,31 @@ class Step:
 def history(seed: int) -> list[Step]:
     """The steps of one history, always the same for one seed."""
     made = random.Random(seed)
-    return [_step(made, number) for number in range(1, STEPS + 1)]
+    tenant, steps = made.choice(TENANTS), []
+    for number in range(1, STEPS + 1):
+        if made.random() < 0.4:  # else one more step of the same: to use what was opened
+            tenant = made.choice(TENANTS)
+        kind, action = made.choice(_MAKERS)(made, tenant, number)
+        steps.append(Step(tenant, kind, action))
+    return steps
 
 
 def kinds(steps: Iterable[Step]) -> Counter[str]:
     """How many steps there are of each kind."""
     return Counter(step.kind for step in steps)
+
+
+def encoded(request: wire.Request, tenant: str, last: int) -> bytes:
+    """A request as bytes.
+
+    :param request: the request.
+    :param tenant: who sends it.
+    :param last: the number of the handle that this tenant was given last.
+    """
+    data = encode_request(request)
+    for stand_in, number in ((LAST, last), (BEFORE, max(last - 1, 0))):
+        data = data.replace(stand_in, handle_of(tenant, number))
+    return data
 
 
 def handle_of(tenant: str, number: int) -> bytes:
@@ -180,6 +202,7 @@ _FLAGS = (_READ, _READ, _WRITE, _WRITE | _CREAT, _WRITE | _CREAT | _TRUNC, _READ
 _FLAGS += (_WRITE | _CREAT | OpenFlag.EXCL, _WRITE | _CREAT | OpenFlag.APPEND)
 _FLAGS += (_READ | _WRITE | _CREAT, _READ | _CREAT, _WRITE | OpenFlag.APPEND)
 _ATTRIBUTES = ({"size": 0}, {"size": 3}, {"atime": 9, "mtime": 9}, {"permissions": 0o600}, {})
+_RENAMED = (b"/a", b"/d", b"/d/b", b"/vault/v", b"/keep", b"/only/a.csv", b"/new", b"/vault")
 _RENAMES = (b"posix-rename@openssh.com", b"hardlink@openssh.com")
 _OF_PATHS = (b"statvfs@openssh.com", b"expand-path@openssh.com", b"home-directory")
 _OF_HANDLES = (b"fsync@openssh.com", b"fstatvfs@openssh.com")
@@ -187,16 +210,10 @@ _ALGORITHMS = b"md5,sha256"
 
 
 def _handle(made: random.Random, tenant: str) -> bytes:
-    """A handle: mostly the own ones, sometimes those of others."""
-    owner = tenant if made.random() < 0.7 else made.choice(TENANTS)
-    return handle_of(owner, made.randint(1, MAX_HANDLE))
-
-
-def _step(made: random.Random, number: int) -> Step:
-    tenant = made.choice(TENANTS)
-    make = made.choice(_MAKERS)
-    kind, action = make(made, tenant, number)
-    return Step(tenant, kind, action)
+    """A handle: mostly the latest ones of this tenant, sometimes those of others."""
+    if made.random() < 0.7:
+        return made.choice((LAST, LAST, BEFORE))
+    return handle_of(made.choice(TENANTS), made.randint(1, MAX_HANDLE))
 
 
 _Made: TypeAlias = tuple[str, Action]
@@ -253,7 +270,7 @@ def _on_handle(made: random.Random, tenant: str, number: int) -> _Made:
 
 
 def _of_whom(kind: str, handle: bytes, tenant: str) -> str:
-    is_own = int(handle, 16) >> 32 == TENANTS.index(tenant)
+    is_own = handle in (LAST, BEFORE) or int(handle, 16) >> 32 == TENANTS.index(tenant)
     return kind if is_own else "handle of another session"
 
 
@@ -280,6 +297,8 @@ def _change(made: random.Random, tenant: str, number: int) -> _Made:
 
 def _rename(made: random.Random, tenant: str, number: int) -> _Made:
     first, second = _path(made, tenant), _path(made, tenant)
+    if made.random() < 0.5:
+        first = made.choice(_RENAMED)
     if made.random() < 0.5:
         kind = made.choice((Kind.RENAME, Kind.RENAME, Kind.SYMLINK))
         return kind.name, wire.OnTwoPaths(kind, number, first, second)

@@ -6,14 +6,14 @@ Must not know: what must not cross (`fuzz.isolation.oracle`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from fuzz.isolation.steps import Command, Leave, Step, handle_of
+from fuzz.isolation.steps import Command, Leave, Step, encoded, handle_of
 from fuzz.isolation.tenants import BUCKET, STATE, TENANTS, VAULT, furnish, user_of
 from fuzz.isolation.unjailed_paths import UnjailedPaths
 from fuzz.layers import Recorder
@@ -23,7 +23,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
-from sftpgw.model.settings import FilesSettings, OnDisconnect
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.users import User
 from sftpgw.session import Session
@@ -36,6 +36,9 @@ from sftpgw.testing.sftp_sessions import LABELS, GatewayInMemory
 from sftpgw.wire import sftp as wire
 
 NOW_SECONDS = 1_700_000_100.0
+PART_BYTES = 8
+"""So that a WRITE or two become an upload in parts, which can be suspended and resumed."""
+
 MAX_TURNS = 200
 END_SECONDS = 30.0
 KEPT_SECONDS = 8 * 86_400.0
@@ -90,9 +93,11 @@ class World:
             )
         self._users = users
         self._gateway = GatewayInMemory(
-            self.store, files=FilesSettings(on_disconnect=OnDisconnect.RESUME)
+            self.store,
+            settings=StoreSettings(bucket=BUCKET, part_size_bytes=PART_BYTES),
+            files=FilesSettings(on_disconnect=OnDisconnect.RESUME),
         )
-        self._handles = {each: count(1) for each in tenants}
+        self._handle_counts: Counter[str] = Counter()
         self._now_seconds = NOW_SECONDS
         self.clients = {each: self._log_in(each) for each in tenants}
 
@@ -114,7 +119,8 @@ class World:
         return Client(session, protocol, channel, heard if heard is not None else [])
 
     def _handle_bytes(self, tenant: str, size: int) -> bytes:
-        return bytes.fromhex(handle_of(tenant, next(self._handles[tenant])).decode())[:size]
+        self._handle_counts[tenant] += 1
+        return bytes.fromhex(handle_of(tenant, self._handle_counts[tenant]).decode())[:size]
 
     def _log_in_again(self, tenant: str) -> None:
         client = self.clients[tenant]
@@ -173,7 +179,8 @@ class World:
             case Leave():
                 self._log_in_again(step.tenant)
             case _:
-                client.protocol.dataReceived(encode_request(step.action))
+                last = self._handle_counts[step.tenant]
+                client.protocol.dataReceived(encoded(step.action, step.tenant, last))
                 self._settle()
 
     def _command(self, client: Client, command: Command) -> None:

@@ -44,8 +44,8 @@ NEEDS_UNSEEN: tuple[tuple[Permission, tuple[str, ...]], ...] = (
     (Permission.MKDIR, (PUT,)),
     (Permission.SETSTAT, _COPY),
 )
-"""The same where the user sees nothing. There nothing is looked for, and no byte of a stored file is
-kept; only files that the session has stored are renamed, or get another time."""
+"""The same where the user sees nothing. There nothing is looked for, and no byte of a stored file
+is kept; only files that the session has stored are renamed, or get another time."""
 
 
 def actions_for(granted: Permission, *, keeps_empty_directories: bool = False) -> frozenset[str]:
