@@ -14,12 +14,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import HttpUserClient
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
+from sftpgw.auth.sources.http_dialects import GivenUser
 from sftpgw.auth.sources.http_source import HttpUserSource
-from sftpgw.auth.user_records import UserDirectory
-from sftpgw.errors import ConfigError
+from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.errors import BadAnswer, ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import HTTP_SOURCE, MakeUser, Settings
 from sftpgw.model.users import User
@@ -28,11 +28,7 @@ SECRET_BYTES = 32
 
 
 def chained(
-    records: Authenticator,
-    directory: UserDirectory,
-    settings: Settings,
-    reactor: Any,
-    events: EventSink,
+    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
@@ -46,7 +42,7 @@ def chained(
     if make_user is None:
         return records
     sources = [_http_source(settings, make_user, reactor, events)]
-    return SourceChain(records, directory, sources, KeyRules(settings.key_trust))
+    return SourceChain(records, sources, KeyRules(settings.key_trust))
 
 
 def _http_source(
@@ -71,9 +67,10 @@ def _http_source(
 
     return HttpUserSource(
         service,
-        HttpUserClient(agent, reactor, service.http_timeout_seconds, token),
+        ServiceClient(agent, reactor, service.http_timeout_seconds, "[auth] http_timeout"),
         user_of,
         clock=reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
+        token=token,
     )

@@ -24,16 +24,12 @@ from twisted.web.server import NOT_DONE_YET
 
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES
-from sftpgw.auth.sources.chain import SourceAway, SourceChain
-from sftpgw.auth.sources.http_client import (
-    MAX_ANSWER_BYTES,
-    MAX_AT_ONCE,
-    MAX_TRIES,
-    HttpUserClient,
-)
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
+from sftpgw.auth.sources.chain import SourceChain
+from sftpgw.auth.sources.http_dialects import GivenUser
 from sftpgw.auth.sources.http_source import HttpUserSource
 from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.errors import BadAnswer, SourceAway
+from sftpgw.http.service_client import MAX_ANSWER_BYTES, MAX_AT_ONCE, MAX_TRIES, ServiceClient
 from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once
@@ -98,7 +94,9 @@ class World:
 
     def source_of(self, agent: Any) -> HttpUserSource:
         settings = self.settings
-        client = HttpUserClient(agent, self.clock, settings.http_timeout_seconds, "the-token")
+        client = ServiceClient(
+            agent, self.clock, settings.http_timeout_seconds, "[auth] http_timeout"
+        )
         return HttpUserSource(
             settings,
             client,
@@ -106,6 +104,7 @@ class World:
             clock=self.clock,
             events=self.events,
             secret=b"secret",
+            token="the-token",
         )
 
     def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
@@ -318,7 +317,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
     """Services take it for none, and answer as for a login by key: with the user."""
     world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
 
     def entering(password: bytes) -> list[Any]:
         outcomes: list[Any] = []
