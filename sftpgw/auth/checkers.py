@@ -14,8 +14,9 @@ from typing import Any
 from twisted.conch.error import ValidPublicKey
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ISSHPrivateKey, IUsernamePassword
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.auth.authenticator import Authenticator, KeyRefusal
@@ -52,7 +53,7 @@ class PublicKeyChecker:
 
         :param credentials: `KeyCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: KeyCredentials) -> User:
         key = _read_offered_key(credentials)
@@ -89,7 +90,7 @@ class PasswordChecker:
 
         :param credentials: `PasswordCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: PasswordCredentials) -> User:
         user = await self._authenticator.user_of_password(credentials.attempt, credentials.password)
@@ -115,7 +116,7 @@ class CodeChecker:
 
         :param credentials: `CodeCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: CodeCredentials) -> User:
         try:
@@ -123,6 +124,14 @@ class CodeChecker:
         except WrongCode as problem:
             raise RefusedProof(str(problem)) from None
         return credentials.user
+
+
+def _without_traceback(failure: Failure) -> Failure:
+    """The same failure; the frames of a traceback hold the Deferred that holds the failure."""
+    problem = failure.value
+    if isinstance(problem, (LoginFailed, ValidPublicKey)):
+        return Failure(problem.with_traceback(None))
+    return failure
 
 
 class RefusedProof(UnauthorizedLogin):
