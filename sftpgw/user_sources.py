@@ -32,8 +32,7 @@ def chained(
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: decides about the users of files.
-    :param directory: knows them.
+    :param records: the users of files.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
