@@ -52,9 +52,9 @@ class SourceAway(GatewayError):
     """A source of users does not answer, or has a fault of its own. The text says which."""
 
 
-class BadAnswer(GatewayError):
-    """A source of users has answered with something else than a user. The text says what is wrong,
-    and begins with the verb: ``is not JSON``."""
+class BadAnswer(SourceAway):
+    """A source of users has answered something else than a user. The text says what is wrong, and
+    begins with the verb: ``is not JSON``."""
 
 
 # Errors for clients.

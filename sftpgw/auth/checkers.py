@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sftpgw.auth.authenticator import Authenticator, KeyRefusal
+from sftpgw.auth.authenticator import Authenticator, KeyRefusal, PasswordRefusal
 from sftpgw.auth.login_credentials import (
     CodeCredentials,
     IOneTimeCode,
@@ -93,10 +93,16 @@ class PasswordChecker:
         return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: PasswordCredentials) -> User:
-        user = await self._authenticator.user_of_password(credentials.attempt, credentials.password)
-        if user is None:
+        found = await self._authenticator.user_of_password(
+            credentials.attempt, credentials.password
+        )
+        if found is PasswordRefusal.UNDECIDED:
+            raise UndecidedProof(found.value)
+        if found is PasswordRefusal.UNKNOWN_NAME:
+            raise UnknownName("wrong user or password")
+        if isinstance(found, PasswordRefusal):
             raise UnauthorizedLogin("wrong user or password")
-        return user
+        return found
 
 
 @implementer(ICredentialsChecker)
@@ -136,6 +142,14 @@ def _without_traceback(failure: Failure) -> Failure:
 
 class RefusedProof(UnauthorizedLogin):
     """A proof does not help, for a reason that the log tells and the client does not learn."""
+
+
+class UndecidedProof(RefusedProof):
+    """A proof could not be judged. The client has not failed."""
+
+
+class UnknownName(UnauthorizedLogin):
+    """A password was given for a name that no user has; the log does not tell that either."""
 
 
 class KeyAuthorised(ValidPublicKey):

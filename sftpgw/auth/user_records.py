@@ -15,7 +15,7 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
@@ -65,13 +65,15 @@ class RecordAuthenticator:
         """The user, if `KeyRules` let the key in."""
         return self._key_rules.judge(await self._find(attempt), key, attempt)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         """The user, if the password has the hash `LoginRules.password_hash`."""
         return await self.judge_password(await self._find(attempt), attempt, password)
 
     async def judge_password(
         self, user: User | None, attempt: LoginAttempt, password: bytes
-    ) -> User | None:
+    ) -> User | PasswordRefusal:
         """The user, if the password has the hash of their record. It takes the same work if not.
 
         :param user: the record of the user, of any source; None if there is none.
@@ -87,7 +89,9 @@ class RecordAuthenticator:
         except CancelledError:
             check.is_wanted = False
             raise
-        return user if known_hash and is_right else None
+        if user is None:
+            return PasswordRefusal.UNKNOWN_NAME
+        return user if known_hash and is_right else PasswordRefusal.WRONG
 
     async def _find(self, attempt: LoginAttempt) -> User | None:
         name = attempt.name

@@ -9,11 +9,14 @@ Rules
    take it over.
 2. A source that verifies passwords and does not let a user in may not know the name, or refuse the
    password: the next one is asked. One that has records of users knows the name, or does not.
-3. A source that does not answer ends the search: the next one could know a user of the same name.
+3. A source that does not answer, or answers nonsense, ends the search: the next one could know a
+   user of the same name. The attempt is undecided then, which is no failure of the client.
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No source that verifies passwords is asked about an empty one: services and LDAP servers take it
    for none, and answer as if nothing had to be checked.
 6. Each source is asked once in an attempt, that of files included.
+7. No name is called unknown if a source verifies passwords: such a source does not tell whether it
+   knows the name.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
@@ -45,7 +48,7 @@ class UserSource(Protocol):
         :param peer_host: the client's address; None if it has none.
         :param password: the password that the source is to check; None if the user has a key, or
             the source verifies none.
-        :raises SourceAway: the source does not answer. It has been logged.
+        :raises SourceAway: the source does not answer, or answers nonsense. It has been logged.
         """
 
 
@@ -58,7 +61,7 @@ class UserRecords(Protocol):
 
     async def judge_password(
         self, user: User | None, attempt: LoginAttempt, password: bytes
-    ) -> User | None: ...
+    ) -> User | PasswordRefusal: ...
 
 
 class SourceChain:
@@ -75,6 +78,7 @@ class SourceChain:
         self._records = records
         self._sources = tuple(sources)
         self._key_rules = key_rules
+        self._may_hide_names = any(source.verifies_passwords for source in sources)
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """Those of users of files, and a key or a password for others."""
@@ -83,20 +87,35 @@ class SourceChain:
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user of a key, of the first source that knows the name."""
-        user, _ = await self._find(attempt, None)
+        try:
+            user, _ = await self._find(attempt, None)
+        except SourceAway:
+            user = None
         return self._key_rules.judge(user, key, attempt)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         """The user whom a password lets in."""
-        user, is_verified = await self._find(attempt, password)
-        if is_verified:
+        refusal = None
+        try:
+            user, is_verified = await self._find(attempt, password)
+        except SourceAway:
+            user, is_verified, refusal = None, False, PasswordRefusal.UNDECIDED
+        if user is not None and is_verified:
             return user
-        return await self._records.judge_password(user, attempt, password)
+        found = await self._records.judge_password(user, attempt, password)
+        if found is PasswordRefusal.UNKNOWN_NAME and self._may_hide_names:
+            found = PasswordRefusal.WRONG
+        return refusal or found
 
     async def _find(
         self, attempt: LoginAttempt, password: bytes | None
     ) -> tuple[User | None, bool]:
-        """The user, and whether a source has verified the password."""
+        """The user, and whether a source has verified the password.
+
+        :raises SourceAway: a source cannot be asked. It has logged that.
+        """
         name = attempt.name
         user = None if name is None else await self._records.find(name)
         if name is None or user is not None:
@@ -105,10 +124,7 @@ class SourceChain:
             verifies = password is not None and source.verifies_passwords
             if verifies and not password:
                 continue
-            try:
-                user = await source.find(name, attempt.peer_host, password if verifies else None)
-            except SourceAway:
-                break
+            user = await source.find(name, attempt.peer_host, password if verifies else None)
             if user is not None:
                 return user, verifies
         return None, False

@@ -73,7 +73,8 @@ class HttpUserSource:
         :param name: the user's name.
         :param peer_host: the client's address; None if it has none.
         :param password: the password that the service is to check; None if the user has a key.
-        :raises SourceAway: the service cannot be asked, and no answer is new enough.
+        :raises SourceAway: the service cannot be asked, and no answer is new enough; or its answer
+            makes no sense.
         """
         key = (name, source_of(peer_host), self._digest(name, password))
         question = Question(name, peer_host or "", password)

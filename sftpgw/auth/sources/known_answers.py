@@ -73,12 +73,13 @@ class KnownAnswers(Generic[K]):
         self._asking: SharedWork[K, User | None] = SharedWork()
 
     async def find(self, question: K, name: str, ask: AskSource) -> User | None:
-        """The user, for a login; None if the source refuses, or answers nonsense.
+        """The user, for a login; None if the source refuses.
 
         :param question: what is asked.
         :param name: the user's name, for the log.
         :param ask: asks it.
-        :raises SourceAway: the source cannot be asked, and no answer is new enough.
+        :raises SourceAway: the source cannot be asked, and no answer is new enough; or the answer
+            makes no sense.
         """
         known = self._answers.get(question)
         if known is not None and self._age_seconds(known) < self._life.cache_seconds:
@@ -86,7 +87,7 @@ class KnownAnswers(Generic[K]):
         try:
             return await self.renew(question, name, ask)
         except BadAnswer:
-            return None
+            raise
         except SourceAway as error:
             is_new = known is not None and self._age_seconds(known) < self._life.stale_seconds
             self.tell_away(error, is_stale=is_new)
@@ -101,7 +102,7 @@ class KnownAnswers(Generic[K]):
         :param name: the user's name, for the log.
         :param ask: asks it.
         :raises SourceAway: the source cannot be asked.
-        :raises BadAnswer: the answer makes no sense; it has been logged.
+        :raises BadAnswer: the answer makes no sense. It has been logged.
         """
         return await self._asking.result(question, 0, lambda: self._renew(question, name, ask))
 

@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 from twisted.internet.defer import Deferred
 
-from sftpgw.auth.authenticator import KeyGrant, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES
 from sftpgw.auth.offered_keys import read_offered_key
 from sftpgw.auth.sources.chain import SourceChain
@@ -71,9 +71,9 @@ class World:
         self.sources = sources
         self.chain = SourceChain(self.files, sources, PLAIN_KEY_RULES)
 
-    def by_password(self, name: bytes, password: bytes = PASSWORD) -> str | None:
+    def by_password(self, name: bytes, password: bytes = PASSWORD) -> str | PasswordRefusal:
         found = self._now(self.chain.user_of_password(attempt(name), password))
-        return None if found is None else found.mounts[0].key_prefix
+        return found if isinstance(found, PasswordRefusal) else found.mounts[0].key_prefix
 
     def by_key(self, name: bytes) -> str | None:
         found = self._now(
@@ -95,9 +95,9 @@ def test_the_first_source_that_knows_the_name_decides() -> None:
     first, second = Source(user("bob", "first/")), Source(user("bob", "second/"))
     world = World(first, second)
     for name, home in ((b"alice", "file/"), (b"bob", "first/"), (b"carol", None), (b"\xff", None)):
-        assert world.by_password(name) == home
+        assert world.by_password(name) == (home or PasswordRefusal.UNKNOWN_NAME)
         assert world.by_key(name) == home
-    assert world.by_password(b"bob", b"wrong") is None
+    assert world.by_password(b"bob", b"wrong") is PasswordRefusal.WRONG
     assert len(second.asked) == 2  # about carol
 
 
@@ -105,23 +105,24 @@ def test_a_source_that_verifies_passwords_is_given_them_and_others_are_not() -> 
     records, service = Source(), Source(user("bob", "service/"), verifies=True)
     world = World(records, service)
     assert world.by_password(b"bob") == "service/"
-    assert world.by_password(b"bob", b"wrong") is None
-    assert records.asked == [None, None]
-    assert service.asked == [PASSWORD, b"wrong"]
+    assert world.by_password(b"bob", b"wrong") is PasswordRefusal.WRONG
+    assert world.by_password(b"carol") is PasswordRefusal.WRONG  # the service may know her
+    assert records.asked == [None] * 3
+    assert service.asked == [PASSWORD, b"wrong", PASSWORD]
     assert world.by_key(b"bob") == "service/"
-    assert service.asked[2:] == [None]
+    assert service.asked[3:] == [None]
 
 
 def test_an_empty_password_is_asked_of_none_that_verifies() -> None:
     service = Source(user("bob", "service/"), verifies=True)
-    assert World(service).by_password(b"bob", b"") is None
+    assert World(service).by_password(b"bob", b"") is PasswordRefusal.WRONG
     assert service.asked == []
 
 
 def test_a_source_that_is_away_ends_the_search() -> None:
     away, second = Source(is_away=True), Source(user("bob", "second/"))
     world = World(away, second)
-    assert world.by_password(b"bob") is None
+    assert world.by_password(b"bob") is PasswordRefusal.UNDECIDED
     assert world.by_key(b"bob") is None
     assert second.asked == []
     assert len(world.hashes) == 1
