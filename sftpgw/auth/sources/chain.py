@@ -13,6 +13,8 @@ Rules
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No other source is asked about an empty password: services and LDAP servers take it for none, and
    answer as if nothing had to be checked.
+6. No other source is asked about what cannot be the name of a user, such as ``..``: it becomes a
+   part of URLs, of names of entries and of prefixes.
 """
 
 from __future__ import annotations
@@ -24,12 +26,9 @@ from sftpgw.auth.authenticator import Authenticator, KeyGrant, KeyRefusal, Login
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
+from sftpgw.auth.sources.questions import SourceAway
 from sftpgw.auth.user_records import UserDirectory
-from sftpgw.model.users import LoginMethod, User
-
-
-class SourceAway(Exception):
-    """A source does not answer, or has a fault of its own. The text says which."""
+from sftpgw.model.users import LoginMethod, User, is_user_name
 
 
 class UserSource(Protocol):
@@ -91,7 +90,7 @@ class SourceChain:
             name = attempt.user_name.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if await self._directory.find(name) is not None:
+        if not is_user_name(name) or await self._directory.find(name) is not None:
             return None
         for source in self._sources:
             try:
