@@ -77,9 +77,11 @@ def _asked_source(
 
 
 def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
+    setting = "[auth] http_ca_file"
+    authorities = Authorities(auth.http_ca_file, setting, setting, "[auth] http_url")
     agent = Agent(
         reactor,
-        contextFactory=VerifyingPolicy(lambda: Authorities(auth.http_ca_file)),
+        contextFactory=VerifyingPolicy(lambda: authorities),
         connectTimeout=auth.http_timeout_seconds,
         pool=HTTPConnectionPool(reactor),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -167,7 +167,7 @@ def _open_http(
         places=places,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         find_authorities=lambda: authorities_of(settings, environment),
-        proxies=Proxies(settings.proxy, environment),
+        proxies=Proxies(settings.proxy, environment, settings.section),
     )
 
 
@@ -196,12 +196,16 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
     :param environment: the process's environment; if it is empty, only the settings count.
     """
     setting = f"{settings.section} ca_file"
+    authorities = Authorities(
+        setting=setting, host_setting=f"{settings.section} endpoint and addressing"
+    )
     if settings.ca_file or not environment:
-        return Authorities(settings.ca_file, setting, setting)
+        return replace(authorities, ca_file=settings.ca_file, named_by=setting)
     if path := environment.get("AWS_CA_BUNDLE"):
-        return Authorities(path, "AWS_CA_BUNDLE", setting)
+        return replace(authorities, ca_file=path, named_by="AWS_CA_BUNDLE")
     with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
-            return Authorities(str(path), "ca_bundle of the AWS profile", setting)
+            named_by = "ca_bundle of the AWS profile"
+            return replace(authorities, ca_file=str(path), named_by=named_by)
     path = environment.get("REQUESTS_CA_BUNDLE", "")
-    return Authorities(path, "REQUESTS_CA_BUNDLE", setting)
+    return replace(authorities, ca_file=path, named_by="REQUESTS_CA_BUNDLE")

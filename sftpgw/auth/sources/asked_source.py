@@ -28,7 +28,13 @@ from typing import Protocol
 
 from sftpgw.aio.lru import SharedLRU
 from sftpgw.aio.shared_work import SharedWork
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser, Question, SourceAway
+from sftpgw.auth.sources.questions import (
+    AnswerUnusable,
+    BadAnswer,
+    GivenUser,
+    Question,
+    SourceAway,
+)
 from sftpgw.model.addresses import address_of, source_of
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -123,7 +129,8 @@ class AskedUserSource:
         :param name: the user's name.
         :param peer_host: the client's address; None if it has none.
         :param password: the password that the source is to check; None if the user has a key.
-        :raises SourceAway: the source cannot be asked, and no answer is new enough.
+        :raises SourceAway: the source cannot be asked, and no answer is new enough; or its answer
+            makes no sense.
         """
         address = str(address_of(peer_host) or "")
         key = (name, address, self._digest(name, password))
@@ -133,6 +140,9 @@ class AskedUserSource:
         source, question = source_of(peer_host), Question(name, address, password)
         try:
             answer = await self._asking.result(key, 0, lambda: self._ask(source, question))
+        except AnswerUnusable:
+            self._answers.pop(key)
+            raise
         except SourceAway as error:
             return self._last_user(known, error)
         self._remember(source, key, answer)
@@ -157,7 +167,6 @@ class AskedUserSource:
             self._refusals.put(source, key, answer)
 
     async def _ask(self, source: str, question: Question) -> _Answer:
-        user = None
         try:
             said = await self._asker.ask(source, question)
             user = None if said is None else self._make_user(question.name, said)
@@ -165,6 +174,7 @@ class AskedUserSource:
             self._events.emit(
                 UserSourceAnswerBad(source=self._name, user=question.name, reason=str(error))
             )
+            raise AnswerUnusable(str(error)) from None
         return _Answer(user, self._clock.seconds())
 
     def _age_seconds(self, known: _Answer) -> float:

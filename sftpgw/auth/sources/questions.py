@@ -16,6 +16,10 @@ class SourceAway(Exception):
     """A source does not answer, or has a fault of its own. The text says which."""
 
 
+class AnswerUnusable(SourceAway):
+    """A source has answered something else than a user. The text says what is wrong."""
+
+
 class BadAnswer(Exception):
     """The source has answered with something else than a user. The text says what is wrong."""
 
