@@ -52,7 +52,7 @@ class SourceAway(GatewayError):
     """A source of users does not answer, or has a fault of its own. The text says which."""
 
 
-class BadAnswer(SourceAway):
+class BadAnswer(GatewayError):
     """A source of users has answered something else than a user. The text says what is wrong, and
     begins with the verb: ``is not JSON``."""
 
@@ -169,6 +169,13 @@ class NoSuchUpload(StoreError):
 
 class AccessDenied(StoreError):
     """403: the gateway's credentials do not allow the request."""
+
+
+class NotSignedForSession(AccessDenied):
+    """The gateway itself refuses to sign a request of a session with its own credentials.
+
+    Its code has asked for more than a session may have.
+    """
 
 
 class PreconditionFailed(StoreError):

@@ -14,8 +14,10 @@ Rules
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No source that verifies passwords is asked about an empty one: services and LDAP servers take it
    for none, and answer as if nothing had to be checked.
-6. Each source is asked once in an attempt, that of files included.
-7. No name is called unknown if a source verifies passwords: such a source does not tell whether it
+6. No other source is asked about what cannot be the name of a user, such as ``..``: it becomes a
+   part of URLs, of names of entries and of prefixes.
+7. Each source is asked once in an attempt, that of files included.
+8. No name is called unknown if a source verifies passwords: such a source does not tell whether it
    knows the name.
 """
 
@@ -29,7 +31,7 @@ from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.errors import SourceAway
-from sftpgw.model.users import LoginMethod, User
+from sftpgw.model.users import LoginMethod, User, is_user_name
 
 
 class UserSource(Protocol):
@@ -118,7 +120,7 @@ class SourceChain:
         """
         name = attempt.name
         user = None if name is None else await self._records.find(name)
-        if name is None or user is not None:
+        if name is None or user is not None or not is_user_name(name):
             return user, False
         for source in self._sources:
             verifies = password is not None and source.verifies_passwords
