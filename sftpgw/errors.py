@@ -167,6 +167,13 @@ class AccessDenied(StoreError):
     """403: the gateway's credentials do not allow the request."""
 
 
+class NotSignedForSession(AccessDenied):
+    """The gateway itself refuses to sign a request of a session with its own credentials.
+
+    Its code has asked for more than a session may have.
+    """
+
+
 class PreconditionFailed(StoreError):
     """412: If-Match or If-None-Match did not hold."""
 

@@ -53,9 +53,11 @@ def _http_source(
     settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
 ) -> HttpUserSource:
     service = settings.auth
+    setting = "[auth] http_ca_file"
+    authorities = Authorities(service.http_ca_file, setting, setting, "[auth] http_url")
     agent = Agent(
         reactor,
-        contextFactory=VerifyingPolicy(lambda: Authorities(service.http_ca_file)),
+        contextFactory=VerifyingPolicy(lambda: authorities),
         connectTimeout=service.http_timeout_seconds,
         pool=HTTPConnectionPool(reactor),
     )

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
@@ -65,7 +65,9 @@ class RecordAuthenticator:
         """The user, if `KeyRules` let the key in."""
         return self._key_rules.judge(await self._find(attempt.user_name), key, attempt)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         """The user, if the password has the hash `LoginRules.password_hash`."""
         user = await self._find(attempt.user_name)
         known_hash = user.login.password_hash if user is not None else None
@@ -77,7 +79,9 @@ class RecordAuthenticator:
         except CancelledError:
             check.is_wanted = False
             raise
-        return user if known_hash and is_right else None
+        if user is None:
+            return PasswordRefusal.UNKNOWN_NAME
+        return user if known_hash and is_right else PasswordRefusal.WRONG
 
     async def _find(self, user_name: bytes) -> User | None:
         """The user with this name in UTF-8; None for other bytes."""

@@ -9,10 +9,12 @@ Rules
    take it over.
 2. Another source that does not let a user in may not know the name, or refuse the password: the
    next one is asked.
-3. A source that does not answer ends the search: the next one could know a user of the same name.
+3. A source that does not answer, or answers nonsense, ends the search: the next one could know a
+   user of the same name. The attempt is undecided then, which is no failure of the client.
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No other source is asked about an empty password: services and LDAP servers take it for none, and
    answer as if nothing had to be checked.
+6. No name is called unknown here: another source does not tell whether it knows one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sftpgw.auth.authenticator import Authenticator, KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import (
+    Authenticator,
+    KeyGrant,
+    KeyRefusal,
+    LoginAttempt,
+    PasswordRefusal,
+)
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
@@ -30,6 +38,10 @@ from sftpgw.model.users import LoginMethod, User
 
 class SourceAway(Exception):
     """A source does not answer, or has a fault of its own. The text says which."""
+
+
+class AnswerUnusable(SourceAway):
+    """A source has answered something else than a user. The text says what is wrong."""
 
 
 class UserSource(Protocol):
@@ -43,7 +55,7 @@ class UserSource(Protocol):
         :param name: the user's name.
         :param peer_host: the client's address; None if it has none.
         :param password: the password that the source is to check; None if the user has a key.
-        :raises SourceAway: the source does not answer.
+        :raises SourceAway: the source does not answer, or answers nonsense.
         """
 
 
@@ -75,18 +87,31 @@ class SourceChain:
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user of a key, of the first source that knows the name."""
-        user = await self._find(attempt, None)
+        try:
+            user = await self._find(attempt, None)
+        except SourceAway:  # the source has logged it
+            user = None
         if user is None:
             return await self._records.user_of_key(attempt, key)
         return self._key_rules.judge(user, key, attempt)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         """The user whom a password lets in."""
-        user = await self._find(attempt, password) if password else None
-        return user or await self._records.user_of_password(attempt, password)
+        refusal = PasswordRefusal.WRONG
+        try:
+            user = await self._find(attempt, password) if password else None
+        except SourceAway:  # the source has logged it
+            user, refusal = None, PasswordRefusal.UNDECIDED
+        found = user or await self._records.user_of_password(attempt, password)
+        return refusal if isinstance(found, PasswordRefusal) else found
 
     async def _find(self, attempt: LoginAttempt, password: bytes | None) -> User | None:
-        """The user of another source; None for a user of a file, and for a name that is unknown."""
+        """The user of another source; None for a user of a file, and for a name that is unknown.
+
+        :raises SourceAway: a source cannot be asked.
+        """
         try:
             name = attempt.user_name.decode("utf-8")
         except UnicodeDecodeError:
@@ -94,10 +119,7 @@ class SourceChain:
         if await self._directory.find(name) is not None:
             return None
         for source in self._sources:
-            try:
-                user = await source.find(name, attempt.peer_host, password)
-            except SourceAway:  # the source has logged it
-                return None
+            user = await source.find(name, attempt.peer_host, password)
             if user is not None:
                 return user
         return None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.shared_work import SharedWork
-from sftpgw.auth.sources.chain import SourceAway
+from sftpgw.auth.sources.chain import AnswerUnusable, SourceAway
 from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser, Question, ask, read_answer
 from sftpgw.model.addresses import source_of
@@ -90,7 +90,8 @@ class HttpUserSource:
         :param name: the user's name.
         :param peer_host: the client's address; None if it has none.
         :param password: the password that the service is to check; None if the user has a key.
-        :raises SourceAway: the service cannot be asked, and no answer is new enough.
+        :raises SourceAway: the service cannot be asked, and no answer is new enough; or its answer
+            makes no sense.
         """
         key = (name, source_of(peer_host), self._digest(name, password))
         known = self._answers.get(key)
@@ -100,6 +101,9 @@ class HttpUserSource:
         question = Question(name, peer_host or "", password)
         try:
             answer = await self._asking.result(key, 0, lambda: self._ask(key[1], question))
+        except AnswerUnusable:
+            self._answers.pop(key, None)
+            raise
         except SourceAway as error:
             is_usable = known is not None and age_seconds < self._settings.http_stale_seconds
             self._events.emit(UserSourceAway(source="http", reason=str(error), stale=is_usable))
@@ -115,13 +119,13 @@ class HttpUserSource:
     async def _ask(self, source: str, question: Question) -> _Answer:
         settings, name = self._settings, question.name
         request = ask(settings.http_dialect, settings.http_url, settings.http_server_id, question)
-        user = None
         try:
             body = await self._client.ask(source, request)
             said = None if body is None else read_answer(settings.http_dialect, name, body)
             user = None if said is None else self._make_user(name, said)
         except BadAnswer as error:
             self._events.emit(UserSourceAnswerBad(source="http", user=name, reason=str(error)))
+            raise AnswerUnusable(str(error)) from None
         return _Answer(user, self._clock.seconds())
 
     def _age_seconds(self, known: _Answer | None) -> float:

@@ -22,9 +22,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES
-from sftpgw.auth.sources.chain import SourceAway, SourceChain
+from sftpgw.auth.sources.chain import AnswerUnusable, SourceAway, SourceChain
 from sftpgw.auth.sources.http_client import (
     MAX_ANSWER_BYTES,
     MAX_AT_ONCE,
@@ -228,7 +228,8 @@ def test_a_connection_that_fails_is_tried_again_and_an_answer_is_not(world: Worl
 )
 def test_nonsense_is_refused_and_told(world: World, answer: bytes, why: str) -> None:
     world.service.answer = lambda request, question: answer
-    assert world.find() is None
+    with pytest.raises(AnswerUnusable):
+        world.find()
     (facts,) = world.events.facts("user-source-answer-bad")
     assert facts["user"] == "alice"
     assert why in facts["reason"]
@@ -240,7 +241,8 @@ def test_a_compressed_answer_is_not_unpacked(world: World) -> None:
         return gzip.compress(b" " * 2**24)
 
     world.service.answer = packed
-    assert world.find() is None
+    with pytest.raises(AnswerUnusable):
+        world.find()
     (facts,) = world.events.facts("user-source-answer-bad")
     assert "compressed" in facts["reason"]
 
@@ -328,9 +330,26 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
         world.agent.flush()
         return outcomes
 
-    assert entering(b"") == [None]
+    assert entering(b"") == [PasswordRefusal.WRONG]
     assert world.service.asked == []
     assert entering(b"right") == [User.with_home("alice", "bucket", "home/")]
+
+
+@pytest.mark.parametrize("kind", ["away", "nonsense", "wrong"])
+def test_a_service_that_fails_is_no_failure_of_the_client(world: World, kind: str) -> None:
+    live = LiveUsers({}, call_at_once)
+    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    if kind == "away":
+        world.be_away()
+    elif kind == "nonsense":
+        world.service.answer = lambda request, question: b"<html>"
+    outcomes: list[Any] = []
+    attempt = LoginAttempt(b"alice", "192.0.2.1")
+    entered = Deferred.fromCoroutine(chain.user_of_password(attempt, b"guess"))
+    entered.addBoth(outcomes.append)
+    world.agent.flush()
+    is_judged = kind == "wrong"
+    assert outcomes == [PasswordRefusal.WRONG if is_judged else PasswordRefusal.UNDECIDED]
 
 
 def test_so_many_at_once_and_one_address_does_not_stop_others(world: World) -> None:
