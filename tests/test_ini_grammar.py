@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sftpgw.config.ini_file import Faults, FileText, Section, read_text, section_steps
-from sftpgw.config.ini_grammar import STEP_LINES, BadLine, Part, lines_of, read_parts
+from sftpgw.config.ini_grammar import STEP_LINES, BadLine, WrittenSection, lines_of, read_written
 from sftpgw.model.steps import finish
 
 FILE = Path("users.ini")
@@ -75,12 +75,12 @@ def test_no_line_is_lost(first: str, text: str) -> None:
     """Each line is part of a section, or at fault, or blank, or a comment."""
     lines = [line.strip() for line in lines_of(first + text)]
     told: set[int] = set()
-    for found in read_parts(lines_of(first + text)):
+    for found in read_written(lines_of(first + text)):
         if isinstance(found, BadLine):
             told.add(found.number)
-        elif isinstance(found, Part):
+        elif isinstance(found, WrittenSection):
             told.add(found.number)
-            told |= {number for entry in found.entries for number in entry.numbers}
+            told |= {number for written in found.keys for number in written.numbers}
     rest = [line for number, line in enumerate(lines, start=1) if number not in told]
     assert all(not line or line.startswith(("#", ";")) for line in rest)
 
@@ -96,10 +96,10 @@ def test_a_step_reads_a_bounded_number_of_lines() -> None:
 
     before = 0
     steps = 0
-    for found in read_parts(counted()):
+    for found in read_written(counted()):
         assert read - before <= STEP_LINES
         before, steps = read, steps + 1
-        assert found is None or isinstance(found, Part)
+        assert found is None or isinstance(found, WrittenSection)
     assert steps == 21
 
 

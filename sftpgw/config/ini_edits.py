@@ -11,7 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from sftpgw.config.ini_grammar import BOM, Part, header_of, is_comment, lines_of, read_parts
+from sftpgw.config.ini_grammar import (
+    BOM,
+    WrittenSection,
+    header_of,
+    is_comment,
+    lines_of,
+    read_written,
+)
 
 INDENT = "    "
 
@@ -120,12 +127,12 @@ def without_section(text: str, section: str) -> str:
     :raises KeyError: there is no such section.
     """
     lines = _lines(text)
-    part = _part(lines, section)
-    end = part.last
+    found = _section(lines, section)
+    end = found.last
     while end < len(lines) and not lines[end].strip():
         end += 1
-    bom = BOM if part.number == 1 and text.startswith(BOM) else ""
-    return bom + "".join(lines[: part.number - 1] + lines[end:])
+    bom = BOM if found.number == 1 and text.startswith(BOM) else ""
+    return bom + "".join(lines[: found.number - 1] + lines[end:])
 
 
 # Lines.
@@ -135,20 +142,20 @@ def _lines(text: str) -> list[str]:
     return list(lines_of(text))
 
 
-def _parts(lines: Sequence[str]) -> Iterator[Part]:
+def _sections(lines: Sequence[str]) -> Iterator[WrittenSection]:
     known = (line.removeprefix(BOM) if index == 0 else line for index, line in enumerate(lines))
-    return (part for part in read_parts(known) if isinstance(part, Part))
+    return (each for each in read_written(known) if isinstance(each, WrittenSection))
 
 
-def _find(lines: Sequence[str], section: str) -> Part | None:
-    return next((part for part in _parts(lines) if part.name == section), None)
+def _find(lines: Sequence[str], section: str) -> WrittenSection | None:
+    return next((each for each in _sections(lines) if each.name == section), None)
 
 
-def _part(lines: Sequence[str], section: str) -> Part:
-    part = _find(lines, section)
-    if part is None:
+def _section(lines: Sequence[str], section: str) -> WrittenSection:
+    found = _find(lines, section)
+    if found is None:
         raise KeyError(section)
-    return part
+    return found
 
 
 def _replaced(
@@ -156,9 +163,9 @@ def _replaced(
 ) -> str:
     """The text with other lines for one key; `change` gets and returns them without their ends."""
     lines = _lines(text)
-    part = _part(lines, section)
-    entry = next((each for each in part.entries if each.key == key), None)
-    first, end = (entry.numbers[0] - 1, entry.last) if entry else (part.last, part.last)
+    found = _section(lines, section)
+    written = next((each for each in found.keys if each.key == key), None)
+    first, end = (written.numbers[0] - 1, written.last) if written else (found.last, found.last)
     ending = _ending_of(text)
     new = change([line.rstrip("\r\n") for line in lines[first:end]])
     before = "".join(lines[:first])

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sftpgw.config.ini_grammar import BadLine, Part, lines_of, read_parts
+from sftpgw.config.ini_grammar import BadLine, WrittenSection, lines_of, read_written
 from sftpgw.config.scalars import ValueFormat, nearest
 from sftpgw.errors import ConfigError
 from sftpgw.model.steps import Steps, finish
@@ -199,30 +199,30 @@ def section_steps(read: FileText, faults: Faults) -> Steps[dict[str, Section] | 
         faults.add(read.file, read.fault)
         return None
     sections: dict[str, Section] = {}
-    for part in read_parts(lines_of(read.text)):
-        if part is None:
+    for written in read_written(lines_of(read.text)):
+        if written is None:
             yield
-        elif isinstance(part, BadLine):
-            faults.add(read.file, _why_no_line(part), line=part.number)
-        elif part.name in sections:
-            text = f"comes again; keep one (the first is in line {sections[part.name].line})"
-            faults.add(read.file, text, part.name, line=part.number)
+        elif isinstance(written, BadLine):
+            faults.add(read.file, _why_no_line(written), line=written.number)
+        elif written.name in sections:
+            text = f"comes again; keep one (the first is in line {sections[written.name].line})"
+            faults.add(read.file, text, written.name, line=written.number)
         else:
-            sections[part.name] = _section(part, read.file, faults)
+            sections[written.name] = _section(written, read.file, faults)
     return sections
 
 
-def _section(part: Part, file: Path, faults: Faults) -> Section:
+def _section(written: WrittenSection, file: Path, faults: Faults) -> Section:
     given: dict[str, str] = {}
     lines: dict[str, Sequence[int]] = {}
-    for entry in part.entries:
-        if entry.key in given:
-            text = f"comes again; keep one (the first is in line {lines[entry.key][0]})"
-            faults.add(file, text, part.name, entry.key, entry.numbers[0])
+    for each in written.keys:
+        if each.key in given:
+            text = f"comes again; keep one (the first is in line {lines[each.key][0]})"
+            faults.add(file, text, written.name, each.key, each.numbers[0])
         else:
-            given[entry.key] = entry.value
-            lines[entry.key] = entry.numbers
-    return Section(file, part.name, given, faults, part.number, lines)
+            given[each.key] = each.value
+            lines[each.key] = each.numbers
+    return Section(file, written.name, given, faults, written.number, lines)
 
 
 def _why_no_line(line: BadLine) -> str:

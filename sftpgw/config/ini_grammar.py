@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 STEP_LINES = 256
-"""After so many lines `read_parts` lets its caller do something else. They take a quarter of a
+"""After so many lines `read_written` lets its caller do something else. They take a quarter of a
 millisecond."""
 
 BOM = "\ufeff"
@@ -32,7 +32,7 @@ _HEADER = re.compile(r"\[(.+)\]")
 
 
 @dataclass(slots=True)
-class Entry:
+class WrittenKey:
     """A key and its value.
 
     :ivar key: the key as it is written.
@@ -57,29 +57,29 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Part:
+class WrittenSection:
     """A section as it is written. Of several with the same name, or keys, none is left out.
 
     :ivar name: its name.
     :ivar number: the number of the header's line, from 1.
-    :ivar entries: its keys, in their order.
+    :ivar keys: its keys, in their order.
     """
 
     name: str
     number: int
-    entries: list[Entry] = field(default_factory=list)
+    keys: list[WrittenKey] = field(default_factory=list)
 
     @property
     def last(self) -> int:
         """The number of the last line of its header and keys."""
-        return self.entries[-1].last if self.entries else self.number
+        return self.keys[-1].last if self.keys else self.number
 
-    def complete(self) -> Part:
+    def complete(self) -> WrittenSection:
         """The same, once no line follows: blank lines at the end of a value do not count."""
-        for entry in self.entries:
-            while len(entry.lines) > 1 and not entry.lines[-1]:
-                entry.lines.pop()
-                entry.numbers.pop()
+        for written in self.keys:
+            while len(written.lines) > 1 and not written.lines[-1]:
+                written.lines.pop()
+                written.numbers.pop()
         return self
 
 
@@ -105,14 +105,14 @@ def lines_of(text: str) -> Iterator[str]:
     return (found[0] for found in _LINE.finditer(text))
 
 
-def read_parts(lines: Iterable[str]) -> Iterator[Part | BadLine | None]:
+def read_written(lines: Iterable[str]) -> Iterator[WrittenSection | BadLine | None]:
     """The sections in their order, each once it is complete, and bad lines.
 
     :param lines: the lines, with or without their ends; without a mark (`BOM`) at the beginning.
     :returns: also None after each `STEP_LINES` lines at most.
     """
-    part: Part | None = None
-    entry: Entry | None = None
+    section: WrittenSection | None = None
+    written: WrittenKey | None = None
     depth = 0
     for number, line in enumerate(lines, start=1):
         if number % STEP_LINES == 0:
@@ -120,27 +120,27 @@ def read_parts(lines: Iterable[str]) -> Iterator[Part | BadLine | None]:
         text = line.strip()
         if text and text[0] in "#;":
             continue
-        if entry is not None and (not text or _indent(line, text) > depth):
-            entry.lines.append(text)
-            entry.numbers.append(number)
+        if written is not None and (not text or _indent(line, text) > depth):
+            written.lines.append(text)
+            written.numbers.append(number)
             continue
         if not text:
             continue
         header = header_of(text)
         key, equals, value = text.partition("=")
-        if header is None and (part is None or not equals or not key):
-            yield BadLine(number, text, part is not None)
+        if header is None and (section is None or not equals or not key):
+            yield BadLine(number, text, section is not None)
             continue
         depth = _indent(line, text)
         if header is not None:
-            if part is not None:
-                yield part.complete()
-            part, entry = Part(header, number), None
-        elif part is not None:
-            entry = Entry(key.rstrip(), [value.lstrip()], [number])
-            part.entries.append(entry)
-    if part is not None:
-        yield part.complete()
+            if section is not None:
+                yield section.complete()
+            section, written = WrittenSection(header, number), None
+        elif section is not None:
+            written = WrittenKey(key.rstrip(), [value.lstrip()], [number])
+            section.keys.append(written)
+    if section is not None:
+        yield section.complete()
 
 
 def _indent(line: str, text: str) -> int:
