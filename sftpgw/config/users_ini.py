@@ -27,7 +27,15 @@ from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
-from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
+from sftpgw.model.users import (
+    NO_KEYS,
+    AuthorizedKey,
+    LoginMethod,
+    LoginRules,
+    User,
+    UserLimits,
+    is_user_name,
+)
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -37,7 +45,6 @@ ReadKey = Callable[[str], AuthorizedKey]
 
 ALL_USERS = "*"
 KEYS = "authorized_keys"
-LONGEST_NAME = 128
 LOGIN_FIELDS = tuple(each.name for each in fields(LoginRules))
 LIMIT_FIELDS = tuple(each.name for each in fields(UserLimits))
 NO_LIMITS = UserLimits()
@@ -274,9 +281,7 @@ def _limits(given: Mapping[str, Any]) -> UserLimits:
 
 
 def _check_name(section: Section) -> None:
-    name = section.name
-    plain = name.isprintable() and "/" not in name and name == name.strip()
-    if not plain or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+    if not is_user_name(section.name):
         text = "is not a user name; write 1 to 128 printable characters, no / and no outer blanks"
         section.fault("", text)
 

@@ -14,7 +14,9 @@ Rules
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No other source is asked about an empty password: services and LDAP servers take it for none, and
    answer as if nothing had to be checked.
-6. No name is called unknown here: another source does not tell whether it knows one.
+6. No other source is asked about what cannot be the name of a user, such as ``..``: it becomes a
+   part of URLs, of names of entries and of prefixes.
+7. No name is called unknown here: another source does not tell whether it knows one.
 """
 
 from __future__ import annotations
@@ -32,16 +34,9 @@ from sftpgw.auth.authenticator import (
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
+from sftpgw.auth.sources.questions import SourceAway
 from sftpgw.auth.user_records import UserDirectory
-from sftpgw.model.users import LoginMethod, User
-
-
-class SourceAway(Exception):
-    """A source does not answer, or has a fault of its own. The text says which."""
-
-
-class AnswerUnusable(SourceAway):
-    """A source has answered something else than a user. The text says what is wrong."""
+from sftpgw.model.users import LoginMethod, User, is_user_name
 
 
 class UserSource(Protocol):
@@ -116,7 +111,7 @@ class SourceChain:
             name = attempt.user_name.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if await self._directory.find(name) is not None:
+        if not is_user_name(name) or await self._directory.find(name) is not None:
             return None
         for source in self._sources:
             user = await source.find(name, attempt.peer_host, password)

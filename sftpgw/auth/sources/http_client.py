@@ -30,8 +30,8 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from sftpgw.aio.fair_slots import FairSlots
-from sftpgw.auth.sources.chain import SourceAway
-from sftpgw.auth.sources.http_dialects import BadAnswer, HttpQuestion
+from sftpgw.auth.sources.http_dialects import HttpQuestion
+from sftpgw.auth.sources.questions import BadAnswer, SourceAway
 from sftpgw.model.clock import Clock
 from sftpgw.model.units import KIB
 

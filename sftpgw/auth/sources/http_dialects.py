@@ -3,9 +3,6 @@
 Knows: our own dialect in JSON, and that of AWS Transfer Family's custom identity providers.
 Must not know: how a request is sent, or what the keys of users.ini mean.
 
-Each answer becomes what a section of users.ini may have: names of keys, with their texts. So there
-is one place that judges users, wherever they come from.
-
 Sources
 
 - https://docs.aws.amazon.com/transfer/latest/userguide/custom-identity-provider-users.html
@@ -21,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sftpgw.auth.sources.questions import BadAnswer, GivenUser, Question
 from sftpgw.model.settings import HttpDialect
 
 MAX_KEYS = 100
@@ -28,24 +26,6 @@ MAX_KEYS = 100
 
 _USER_NAME = "${transfer:UserName}"
 _LOGICAL = "LOGICAL"
-
-
-class BadAnswer(Exception):
-    """The service has answered with something else than a user. The text says what is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the service is asked.
-
-    :ivar name: the name of the user.
-    :ivar address: the client's address; empty if it has none.
-    :ivar password: the password that the service is to check; None if the user has a key.
-    """
-
-    name: str
-    address: str
-    password: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +42,6 @@ class HttpQuestion:
     url: str
     headers: Mapping[str, bytes] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUser:
-    """What the service says of a user.
-
-    :ivar given: the texts of keys, as in a section of users.ini.
-    :ivar role_arn: the role to assume for the user's files; empty for the gateway's own.
-    :ivar session_policy: a policy that bounds the role; empty for none.
-    """
-
-    given: Mapping[str, str]
-    role_arn: str = ""
-    session_policy: str = field(default="", repr=False)
 
 
 def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> HttpQuestion:
