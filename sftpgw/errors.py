@@ -37,11 +37,16 @@ def again(error: GatewayErrorT) -> GatewayErrorT:
 
 
 class ConfigError(GatewayError):
-    """The configuration cannot be used; `faults` has one line for each reason."""
+    """The configuration cannot be used.
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
+    :param faults: one line for each reason, with its place as far as it has one.
+    :param unplaced: the same reasons without the numbers of lines; none if they have no numbers.
+    """
+
+    def __init__(self, faults: tuple[str, ...], unplaced: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+        self.unplaced = unplaced or faults
 
 
 class NoSessionPolicy(GatewayError):

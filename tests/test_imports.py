@@ -66,6 +66,7 @@ PURE = frozenset(
         "aio.fair_order",
         "buffers.byte_queue",
         "config.ini_edits",
+        "config.ini_grammar",
         "errors",
         "files.memory.holders",
         "files.memory.loans",
