@@ -38,6 +38,7 @@ from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    LockoutSettings,
     MakeUser,
     Settings,
     SshSettings,
@@ -93,6 +94,7 @@ def load_settings(
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
+    lockout = _lockout_settings(parts["lockout"], given["lockout"])
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     _check_usual_bucket(parts["s3"], rules)
     users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
@@ -103,7 +105,7 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files, known = FilesSettings(**given["files"]), MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
+    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "", lockout)
     return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
 
 
@@ -154,6 +156,13 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     limits = LimitSettings(**given)
     _check_limits(section, limits, stores)
     return limits
+
+
+def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
+    lockout = LockoutSettings(**given)
+    if lockout.max_ban_seconds < lockout.ban_seconds:
+        section.fault("max_ban_time", "is less than ban_time; write as much or more")
+    return lockout
 
 
 def _ssh_settings(
