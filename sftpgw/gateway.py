@@ -173,8 +173,7 @@ class Gateway:
         )
 
     def _make_authenticator(self) -> Authenticator:
-        users = self._users
-        return chained(users, users, self._settings, self._reactor, self._events)
+        return chained(self._users, self._settings, self._reactor, self._events)
 
     def _make_lockout(self) -> Lockout:
         settings = self._settings

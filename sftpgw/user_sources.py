@@ -13,31 +13,27 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import HttpUserClient
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
-from sftpgw.auth.sources.http_source import HttpUserSource
-from sftpgw.auth.user_records import UserDirectory
-from sftpgw.errors import ConfigError
+from sftpgw.auth.sources.http_source import HttpAsker
+from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.auth.sources.questions import GivenUser
+from sftpgw.errors import BadAnswer, ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
-from sftpgw.model.settings import HTTP_SOURCE, MakeUser, Settings
+from sftpgw.model.settings import FILE_SOURCE, AuthSettings, MakeUser, Settings
 from sftpgw.model.users import User
 
 SECRET_BYTES = 32
 
 
 def chained(
-    records: Authenticator,
-    directory: UserDirectory,
-    settings: Settings,
-    reactor: Any,
-    events: EventSink,
+    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: decides about the users of files.
-    :param directory: knows them.
+    :param records: the users of files.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
@@ -45,37 +41,45 @@ def chained(
     make_user = settings.make_user
     if make_user is None:
         return records
-    sources = [_http_source(settings, make_user, reactor, events)]
-    return SourceChain(records, directory, sources, KeyRules(settings.key_trust))
+    sources = [
+        _asked_source(name, settings, make_user, reactor, events)
+        for name in settings.auth.sources
+        if name != FILE_SOURCE
+    ]
+    return SourceChain(records, sources, KeyRules(settings.key_trust))
 
 
-def _http_source(
-    settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
-) -> HttpUserSource:
-    service = settings.auth
-    setting = "[auth] http_ca_file"
-    authorities = Authorities(service.http_ca_file, setting, setting, "[auth] http_url")
-    agent = Agent(
-        reactor,
-        contextFactory=VerifyingPolicy(lambda: authorities),
-        connectTimeout=service.http_timeout_seconds,
-        pool=HTTPConnectionPool(reactor),
-    )
-    token = (
-        Path(service.http_token_file).read_text("utf-8").strip() if service.http_token_file else ""
-    )
+def _asked_source(
+    name: str, settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
+) -> AskedUserSource:
+    auth = settings.auth
 
-    def user_of(name: str, said: GivenUser) -> User:
+    def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return make_user(name, said.given, HTTP_SOURCE)
+            return make_user(user_name, said.given, name)
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
 
-    return HttpUserSource(
-        service,
-        HttpUserClient(agent, reactor, service.http_timeout_seconds, token),
+    return AskedUserSource(
+        name,
+        _http_asker(auth, reactor),
         user_of,
+        AnswerTimes(auth.http_cache_seconds, auth.http_stale_seconds),
         clock=reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
     )
+
+
+def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
+    setting = "[auth] http_ca_file"
+    authorities = Authorities(auth.http_ca_file, setting, setting, "[auth] http_url")
+    agent = Agent(
+        reactor,
+        contextFactory=VerifyingPolicy(lambda: authorities),
+        connectTimeout=auth.http_timeout_seconds,
+        pool=HTTPConnectionPool(reactor),
+    )
+    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
+    client = ServiceClient(agent, reactor, auth.http_timeout_seconds, "[auth] http_timeout")
+    return HttpAsker(auth, client, token)

@@ -34,9 +34,10 @@ from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.s3.request_budget.queue import RequestQueue
+from sftpgw.s3.request_context import RequestContext
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
-from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.session_scope import SessionScopes
 from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.s3.store_router import StoreRouter
 
@@ -101,6 +102,7 @@ def open_store(
     random: Callable[[], float],
     in_thread: InThread,
     credentials: CredentialSource | None = None,
+    scopes: SessionScopes | None = None,
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     limits: RequestLimits = USUAL_LIMITS,
@@ -118,13 +120,12 @@ def open_store(
     :param random: returns a number in [0, 1) (``random.random``).
     :param in_thread: ``threads.deferToThread``, for the search of credentials, which blocks.
     :param credentials: replace those that the settings name.
+    :param scopes: give sessions credentials of their own.
     :param clock: times attempts and waits; None: the reactor.
-    :param environment: the process's environment, which may name proxies and authorities; None:
-        it is not used.
+    :param environment: that of the process, which may name proxies and authorities; or None.
     :param limits: how many requests may be under way; as many connections may be open.
     :param weight_of: returns the weight of a user, for the fair share of the requests at once.
-    :param on_finished: is called once for each request when its last attempt is over, after a
-        success and after a failure.
+    :param on_finished: as for `RequestExecutor`.
     :param shared: what the client shares with those of other stores; None: it is the only one,
         with `limits` and `weight_of`.
     """
@@ -143,6 +144,7 @@ def open_store(
         queue=shared.queue,
         pages=PageReader(work),
         on_finished=on_finished,
+        scopes=scopes,
     )
     integrity = BodyIntegrity(settings.checksum, hasher)
     prober = _Prober(executor, integrity, settings, random)
