@@ -87,9 +87,8 @@ def load_settings(
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
-    _check_listen(parts["gateway"], gateway, check_endpoint)
-    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    of_gateway = parts["gateway"], given["gateway"]
+    gateway = _gateway_settings(*of_gateway, check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
@@ -155,6 +154,15 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     limits = LimitSettings(**given)
     _check_limits(section, limits, stores)
     return limits
+
+
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    return gateway
 
 
 def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
