@@ -12,54 +12,50 @@ from typing import Any
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_source import HttpAsker
+from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import BadAnswer, GivenUser
-from sftpgw.auth.user_records import UserDirectory
 from sftpgw.errors import ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.model.events import EventSink
-from sftpgw.model.settings import FILE_SOURCE, AuthSettings, MakeUser, Settings
+from sftpgw.model.settings import FILE_SOURCE, AuthSettings, Settings
 from sftpgw.model.users import User
 
 SECRET_BYTES = 32
 
 
 def chained(
-    records: Authenticator,
-    directory: UserDirectory,
+    users: LiveUsers,
     settings: Settings,
     reactor: Any,
     events: EventSink,
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: decides about the users of files.
-    :param directory: knows them.
+    :param users: the users of files, and what files say of users of other sources.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     """
-    make_user = settings.make_user
-    if make_user is None:
-        return records
+    if users.make_user is None:
+        return users
     sources = [
-        _asked_source(name, settings, make_user, reactor, events)
+        _asked_source(name, settings.auth, users, reactor, events)
         for name in settings.auth.sources
         if name != FILE_SOURCE
     ]
-    return SourceChain(records, directory, sources, KeyRules(settings.key_trust))
+    return SourceChain(users, users, sources, users)
 
 
 def _asked_source(
-    name: str, settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
+    name: str, auth: AuthSettings, users: LiveUsers, reactor: Any, events: EventSink
 ) -> AskedUserSource:
-    auth = settings.auth
-
     def user_of(user_name: str, said: GivenUser) -> User:
+        make_user = users.make_user
+        assert make_user is not None
         try:
             return make_user(user_name, said.given, name)
         except ConfigError as error:

@@ -31,7 +31,6 @@ from sftpgw.auth.authenticator import (
     LoginAttempt,
     PasswordRefusal,
 )
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.sources.questions import SourceAway
@@ -54,6 +53,14 @@ class UserSource(Protocol):
         """
 
 
+class KeyJudge(Protocol):
+    """Judges keys, as `key_rules.KeyRules` does."""
+
+    def judge(
+        self, user: User | None, key: OfferedKey, attempt: LoginAttempt
+    ) -> KeyGrant | KeyRefusal: ...
+
+
 class SourceChain:
     """An `Authenticator` for users of files and of other sources.
 
@@ -68,7 +75,7 @@ class SourceChain:
         records: Authenticator,
         directory: UserDirectory,
         sources: Sequence[UserSource],
-        key_rules: KeyRules,
+        key_rules: KeyJudge,
     ) -> None:
         self._records = records
         self._directory = directory
