@@ -53,6 +53,15 @@ class NoSessionPolicy(GatewayError):
     """No session policy can be written for a user, in words that the operator can act on."""
 
 
+class SourceAway(GatewayError):
+    """A source of users does not answer, or has a fault of its own. The text says which."""
+
+
+class BadAnswer(GatewayError):
+    """A source of users has answered something else than a user. The text says what is wrong, and
+    begins with the verb: ``is not JSON``."""
+
+
 # Errors for clients.
 
 

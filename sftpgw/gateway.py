@@ -31,6 +31,7 @@ from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
 from sftpgw.auth.authenticator import Authenticator
+from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
@@ -138,7 +139,9 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(self._make_authenticator(), self._make_avatar),
+            portal=make_portal(
+                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
+            ),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -169,6 +172,11 @@ class Gateway:
 
     def _make_authenticator(self) -> Authenticator:
         return chained(self._users, self._settings, self._reactor, self._events)
+
+    def _make_lockout(self) -> Lockout:
+        settings = self._settings
+        exempt_networks = settings.ssh.exempt_networks
+        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix

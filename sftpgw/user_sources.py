@@ -14,12 +14,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser
-from sftpgw.errors import ConfigError
+from sftpgw.auth.sources.questions import GivenUser
+from sftpgw.errors import BadAnswer, ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import FILE_SOURCE, AuthSettings, Settings
 from sftpgw.model.users import User
@@ -27,12 +27,7 @@ from sftpgw.model.users import User
 SECRET_BYTES = 32
 
 
-def chained(
-    users: LiveUsers,
-    settings: Settings,
-    reactor: Any,
-    events: EventSink,
-) -> Authenticator:
+def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
     :param users: the users of files, and what files say of users of other sources.
@@ -47,7 +42,7 @@ def chained(
         for name in settings.auth.sources
         if name != FILE_SOURCE
     ]
-    return SourceChain(users, users, sources, users)
+    return SourceChain(users, sources)
 
 
 def _asked_source(
@@ -82,4 +77,5 @@ def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
         pool=HTTPConnectionPool(reactor),
     )
     token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
-    return HttpAsker(auth, HttpUserClient(agent, reactor, auth.http_timeout_seconds, token))
+    client = ServiceClient(agent, reactor, auth.http_timeout_seconds, "[auth] http_timeout")
+    return HttpAsker(auth, client, token)

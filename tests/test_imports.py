@@ -36,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"aio"}),
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
-    "auth": frozenset({"aio", "wire"}),
+    "auth": frozenset({"aio", "http", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
     "user_reload": frozenset({"aio"}),

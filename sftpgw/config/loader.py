@@ -37,6 +37,7 @@ from sftpgw.model.settings import (
     FileUsers,
     GatewaySettings,
     LimitSettings,
+    LockoutSettings,
     Settings,
     SshSettings,
     Stores,
@@ -85,12 +86,12 @@ def load_settings(
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
-    _check_listen(parts["gateway"], gateway, check_endpoint)
-    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    of_gateway = parts["gateway"], given["gateway"]
+    gateway = _gateway_settings(*of_gateway, check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth = read_auth_settings(parts["auth"], given["auth"])
     limits = _limit_settings(parts["limits"], given["limits"], stores)
+    lockout = _lockout_settings(parts["lockout"], given["lockout"])
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     _check_usual_bucket(parts["s3"], rules)
     trust_files = TrustFiles(parts["auth"], auth, key_files)
@@ -100,7 +101,7 @@ def load_settings(
     if faults.lines:
         raise faults.error
     files, told, named = FilesSettings(**given["files"]), tuple(faults.warnings), stores.named
-    of_files = (users.trust, users.make_user, of_users)
+    of_files = (users.trust, users.make_user, of_users, lockout)
     return Settings(
         gateway, stores.s3, ssh, limits, files, users.users, told, named, auth, *of_files
     )
@@ -127,6 +128,22 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     limits = LimitSettings(**given)
     _check_limits(section, limits, stores)
     return limits
+
+
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    return gateway
+
+
+def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
+    lockout = LockoutSettings(**given)
+    if lockout.max_ban_seconds < lockout.ban_seconds:
+        section.fault("max_ban_time", "is less than ban_time; write as much or more")
+    return lockout
 
 
 def _ssh_settings(
