@@ -14,6 +14,7 @@ from pathlib import Path
 from sftpgw.config.ini_file import Faults, Section
 from sftpgw.config.user_values import PLACES
 from sftpgw.config.users_ini import BucketChecks, UserRules, layers_of, made_user
+from sftpgw.model.settings import DYNAMODB_SOURCE
 from sftpgw.model.steps import finish
 from sftpgw.model.users import User
 
@@ -33,8 +34,7 @@ class GivenUsers:
         self, common: Mapping[str, Section], rules: UserRules, allowed_buckets: tuple[str, ...]
     ) -> None:
         self._common = common
-        # A source may verify passwords itself, so that no proof has to be at hand.
-        self._rules = replace(rules, has_authorities=True)
+        self._rules = rules
         self._allowed_buckets = allowed_buckets
 
     def make(self, name: str, given: Mapping[str, str], source: str) -> User:
@@ -51,7 +51,9 @@ class GivenUsers:
             for each, section in self._common.items()
         }
         own = Section(Path(source), name, given, faults)
-        user = replace(finish(made_user(layers_of(own, common), self._rules)), source=source)
+        user = replace(
+            finish(made_user(layers_of(own, common), self._rules_for(source))), source=source
+        )
         buckets = BucketChecks(self._rules)
         buckets.add(user, own)
         finish(buckets.judge())
@@ -64,6 +66,11 @@ class GivenUsers:
         if faults.lines:
             raise faults.error
         return user
+
+    def _rules_for(self, source: str) -> UserRules:
+        """A source that verifies passwords itself need not give any proof. A table has all."""
+        is_table = source == DYNAMODB_SOURCE
+        return self._rules if is_table else replace(self._rules, has_authorities=True)
 
     def _inherited(self, section: Section, given: Mapping[str, str]) -> dict[str, str]:
         has_places = any(key in given for key in PLACES)

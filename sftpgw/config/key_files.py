@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sftpgw.config.ini_file import Faults, Section
 from sftpgw.model.key_trust import NO_TRUST, NOTHING_REVOKED, KeyTrust, RevokedKeys
-from sftpgw.model.settings import HTTP_SOURCE, AuthSettings
+from sftpgw.model.settings import DYNAMODB_SOURCE, HTTP_SOURCE, AuthSettings
 from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
@@ -102,8 +102,17 @@ def read_auth_settings(section: Section, given: Mapping[str, Any]) -> AuthSettin
     auth = AuthSettings(**{**given, **paths})
     if HTTP_SOURCE in auth.sources and not auth.http_url:
         section.fault("http_url", "is missing; write the URL of the service that sources names")
+    _check_table(section, auth)
     _read(section, "http_token_file", auth.http_token_file, 0, len)
     return auth
+
+
+def _check_table(section: Section, auth: AuthSettings) -> None:
+    if DYNAMODB_SOURCE in auth.sources and not auth.dynamodb_table:
+        section.fault("dynamodb_table", "is missing; write the name of the table of users")
+    if bool(auth.dynamodb_access_key) != bool(auth.dynamodb_secret_key):
+        missing = "dynamodb_secret_key" if auth.dynamodb_access_key else "dynamodb_access_key"
+        section.fault(missing, "is missing; set both keys of the table, or neither")
 
 
 def _read(

@@ -94,17 +94,15 @@ def load_settings(
     lockout = _lockout_settings(parts["lockout"], given["lockout"])
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     _check_usual_bucket(parts["s3"], rules)
-    trust_files = TrustFiles(parts["auth"], auth, key_files)
-    of_users = UserFiles(other_users or users_file, rules, auth, trust_files)
+    trust = TrustFiles(parts["auth"], auth, key_files)
+    of_users = UserFiles(other_users or users_file, rules, auth, trust)
     users = _first_users(of_users, parts["s3"])
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
     files, told, named = FilesSettings(**given["files"]), tuple(faults.warnings), stores.named
-    of_files = (users.trust, users.make_user, of_users, lockout)
-    return Settings(
-        gateway, stores.s3, ssh, limits, files, users.users, told, named, auth, *of_files
-    )
+    of_files = (auth, users.trust, users.make_user, of_users, lockout)
+    return Settings(gateway, stores.s3, ssh, limits, files, users.users, told, named, *of_files)
 
 
 def _first_users(files: UserFiles, s3: Section) -> FileUsers:

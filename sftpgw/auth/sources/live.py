@@ -67,10 +67,17 @@ class LiveUsers:
         """The users by name."""
         return self._now.users
 
-    @property
-    def make_user(self) -> MakeUser | None:
-        """What makes users of what other sources say now."""
-        return self._now.make_user
+    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+        """The user that another source tells of, with what files say now of all users.
+
+        :param name: the user's name.
+        :param given: what the source says: keys of users.ini, with their texts.
+        :param source: the name of the source.
+        :raises ConfigError: it makes no sense; has every fault.
+        """
+        make_user = self._now.make_user
+        assert make_user is not None, "there is no other source"
+        return make_user(name, given, source)
 
     def prepare(self, read: FileUsers) -> Steps[UserSet]:
         """Make what logins need. Nothing is changed.
