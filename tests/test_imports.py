@@ -85,6 +85,7 @@ PURE = frozenset(
         "model.normalization",
         "model.numbers",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }
