@@ -22,12 +22,20 @@ from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
-from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
+from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of, quotas_of
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
-from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
+from sftpgw.model.users import (
+    NO_KEYS,
+    AuthorizedKey,
+    LoginMethod,
+    LoginRules,
+    QuotaLimits,
+    User,
+    UserLimits,
+)
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -260,7 +268,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
         mounts or (Mount(rules.stores.s3.bucket, AT_FAULT),),
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
-        _limits(_of_fields(LIMIT_FIELDS, values)),
+        _limits(_of_fields(LIMIT_FIELDS, values), quotas_of(said, mounts)),
     )
 
 
@@ -268,8 +276,8 @@ def _of_fields(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any
     return {name: values[name] for name in names if name in values}
 
 
-def _limits(given: Mapping[str, Any]) -> UserLimits:
-    return UserLimits(**given) if given else NO_LIMITS
+def _limits(given: Mapping[str, Any], quotas: tuple[QuotaLimits, ...]) -> UserLimits:
+    return UserLimits(**given, quotas=quotas) if given or quotas else NO_LIMITS
 
 
 def _check_name(section: Section) -> None:

@@ -9,20 +9,23 @@ Rules
    the same session writes it: sshfs sends these two in the wrong order (`Lookup.wait_for_close`).
 2. An OPEN waits for commits of the file that are in progress.
 3. OPEN for writing sends no request whose result would not change its own result.
-4. Where the user sees nothing (`drop_box`), OPEN tells nothing but whether a file may be stored.
+4. Where a quota is used up, OPEN for writing fails (`quotas/session_quotas`).
+5. Where the user sees nothing (`drop_box`), OPEN tells nothing but whether a file may be stored.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject
+from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject, StoreError
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.drop_box import DropBox, require_unseen_file_name
 from sftpgw.files.listing.markers import require_writable
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
+from sftpgw.files.quotas.session_quotas import SessionQuotas
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
@@ -175,6 +178,10 @@ class FileOpener:
             is_hidden=is_unknown,
             is_suspended=found is not None,
         )
+        if self._context.quotas is not None:
+            await self._require_space(
+                self._context.quotas, location, is_suspended=found is not None
+            )
         if mode.base is not None:
             require(location, Operation.CHANGE)
             await self._store.learn_capabilities(location.bucket)
@@ -185,6 +192,19 @@ class FileOpener:
             )
             mode = replace(mode, resumed=resumed)
         return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
+
+    async def _require_space(
+        self, quotas: SessionQuotas, location: Location, *, is_suspended: bool
+    ) -> None:
+        """Check that something may be written to a file. A HEAD, if a quota is nearly used up.
+
+        :raises QuotaExceeded: nothing fits.
+        """
+        await quotas.wait_until_known(location.file)
+        if quotas.is_tight(location.file) and not location.access.is_blind:
+            with suppress(StoreError):  # it counts as a new file then
+                await self._lookup.find_file_summary(location)
+        quotas.require_space(location.file, location.path, is_suspended=is_suspended)
 
     async def _find_existing(
         self, location: Location, intent: WriteIntent, may_overwrite: bool
