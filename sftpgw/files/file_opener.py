@@ -25,7 +25,6 @@ from sftpgw.files.listing.markers import require_writable
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
-from sftpgw.files.quotas.session_quotas import SessionQuotas
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
@@ -178,10 +177,7 @@ class FileOpener:
             is_hidden=is_unknown,
             is_suspended=found is not None,
         )
-        if self._context.quotas is not None:
-            await self._require_space(
-                self._context.quotas, location, is_suspended=found is not None
-            )
+        await self._require_space(location, is_suspended=found is not None)
         if mode.base is not None:
             require(location, Operation.CHANGE)
             await self._store.learn_capabilities(location.bucket)
@@ -193,13 +189,14 @@ class FileOpener:
             mode = replace(mode, resumed=resumed)
         return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
 
-    async def _require_space(
-        self, quotas: SessionQuotas, location: Location, *, is_suspended: bool
-    ) -> None:
+    async def _require_space(self, location: Location, *, is_suspended: bool) -> None:
         """Check that something may be written to a file. A HEAD, if a quota is nearly used up.
 
         :raises QuotaExceeded: nothing fits.
         """
+        quotas = self._context.quotas
+        if quotas is None:
+            return
         await quotas.wait_until_known(location.file)
         if quotas.is_tight(location.file) and not location.access.is_blind:
             with suppress(StoreError):  # it counts as a new file then

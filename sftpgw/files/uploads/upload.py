@@ -295,8 +295,6 @@ class Upload:
             return self._plan.failed(command, self._reporter.client_error(error))
         if isinstance(command, PutWhole | CompleteUpload):
             self._reporter.stored(command.size_bytes, self._executor.etag)
-            if self._context.quotas is not None:
-                self._context.quotas.stored(self._registration.name, command.size_bytes)
             await self._metadata.after_publication(command.size_bytes, self._executor.etag)
             if self.on_stored is not None:
                 self.on_stored(self._registration.name, await self.attributes())
@@ -361,9 +359,7 @@ class Upload:
         if self._plan.grant is not None:
             self._plan.grant.close()
         self._readback.close()
-        failure = self._plan.end_reason
-        if failure is not None and not isinstance(failure, UploadFailed):
-            self._reporter.failed(failure)
+        self._reporter.ended()
         self._registration.end()
         self.traffic.end()
         # What leads back here goes, so that no cycle is left for the garbage collector.

@@ -56,8 +56,8 @@ class QuotaCountFailed(Event):
     bucket: str
     prefix: str
     reason: str
-    code: str | None
-    used_bytes: int | None
+    code: str | None = None
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,21 +119,23 @@ class QuotaState:
         :param more: the bytes and files.
         :raises QuotaExceeded: it may not.
         """
-        left, limits = self.left, self.quota.limits
-        if more.size_bytes > 0 and more.size_bytes > left.size_bytes:
-            raise self._exceeded("quota_bytes", "bytes", limits.max_bytes, self.taken.size_bytes)
-        if more.files > 0 and more.files > left.files:
-            raise self._exceeded("quota_files", "files", limits.max_files, self.taken.files)
-
-    def _exceeded(self, key: str, unit: str, most: int | None, taken: int) -> QuotaExceeded:
-        for each in self.accounts:
-            each.is_questioned = True
-        path = "/" + "/".join(self.quota.limits.path)
-        where = f"{key} {path}" if self.quota.limits.path else key
-        return QuotaExceeded(
-            f"no space is left in the quota: {taken} of {most} {unit} are stored or being sent "
-            f"(users.ini {where}); remove files first"
-        )
+        left, taken, limits = self.left, self.taken, self.quota.limits
+        has_bytes = more.size_bytes <= max(0, left.size_bytes)
+        has_files = more.files <= max(0, left.files)
+        if not (has_bytes and has_files):
+            for each in self.accounts:
+                each.is_questioned = True
+        path = f" /{'/'.join(limits.path)}" if limits.path else ""
+        if not has_bytes:
+            raise QuotaExceeded(
+                f"no space is left in the quota: {taken.size_bytes} of {limits.max_bytes} bytes "
+                f"are stored or being sent (users.ini quota_bytes{path}); remove files first"
+            )
+        if not has_files:
+            raise QuotaExceeded(
+                f"no space is left in the quota: {taken.files} of {limits.max_files} files are "
+                f"stored or being sent (users.ini quota_files{path}); remove files first"
+            )
 
 
 class UploadGrant:
