@@ -8,8 +8,9 @@ Rules
 1. A place that no session with a quota has stored anything at costs nothing: no request, no record,
    no timer. One at which nothing was stored for a quarter of an hour is forgotten.
 2. While something is stored at a place, its records are read, and what this process has changed is
-   written, every 30 seconds: a LIST, a PUT, and a GET for each record that has changed. Four places
-   are looked at at once. So with very many places it takes longer.
+   written, every 30 seconds: a LIST, a PUT, and a GET for each record that has changed. No request
+   of a client waits for that, but for the first one at a place. Four places are looked at at once:
+   with very many of them it takes longer.
 3. A place is counted when its last count is `[files] quota_recount` old, by one process: the one
    that has claimed it. Four counts of a process are under way at once, each with one request at a
    time. They are the gateway's own work, and no user's requests wait behind them.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
+from itertools import count
 from secrets import token_hex
 from typing import Any
 
@@ -141,6 +143,7 @@ class QuotaKeeper:
         self._every_seconds = every_seconds
         self._random = random
         self._node = node or token_hex(8)
+        self._serials = count(1)
         self._places: dict[Place, KeptPlace] = {}
         self._sizes = KnownSizes(weight_of)
         self._sync_slots = FairSlots(AT_ONCE)
@@ -159,13 +162,15 @@ class QuotaKeeper:
         kept = self._places.get(place)
         now_seconds = self._clock.seconds()
         if kept is None:
-            records = PlaceRecords(self._store, place, self._node)
+            # A new name each time: what was told under an earlier one still counts.
+            records = PlaceRecords(self._store, place, f"{self._node}-{next(self._serials)}")
             kept = KeptPlace(place, records, now_seconds, 0.75 + self._random() / 4)
             self._places[place] = kept
-            self._begin(self._sync(kept))
             self._start()
         kept.used_seconds = now_seconds
         kept.is_used = True
+        if kept.must_sync(now_seconds):
+            self._begin(self._sync(kept))
         return kept.account
 
     async def wait_until_known(self, account: PlaceAccount) -> None:
