@@ -29,7 +29,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.object_settings import ObjectsOfPrefix, ObjectTable
 from sftpgw.model.settings import Settings, StoreSettings
-from sftpgw.model.store import SharedStore
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.scp.console import Console
@@ -104,7 +104,7 @@ class Session:
         self.context = SessionContext(
             user=user.name,
             session=labels.session,
-            store=shared.store.bind(objects, **bound),
+            store=shared.store.bind(objects, owner=user, **bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
             times=MtimeCache(shared.mtimes, user.name),

@@ -36,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"aio"}),
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
-    "auth": frozenset({"aio", "wire"}),
+    "auth": frozenset({"aio", "http", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
     "user_reload": frozenset({"aio"}),
@@ -45,7 +45,7 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["user_sources"] = frozenset({"auth", "http"})
+ALLOWED["user_sources"] = frozenset({"auth", "aws", "http"})
 ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
 ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
@@ -67,6 +67,7 @@ PURE = frozenset(
         "aio.lru",
         "buffers.byte_queue",
         "config.ini_edits",
+        "config.ini_grammar",
         "errors",
         "files.memory.holders",
         "files.memory.loans",

@@ -29,7 +29,6 @@ from sftpgw.config.stores import (
 )
 from sftpgw.config.tables import SECTIONS
 from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
-from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     FILE_SOURCE,
     HOST_KEY_NAMES,
@@ -38,6 +37,7 @@ from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    LockoutSettings,
     MakeUser,
     Settings,
     SshSettings,
@@ -81,18 +81,18 @@ def load_settings(
     faults = Faults()
     sections = read_sections(file, faults)
     if sections is None:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     _refuse_unknown(sections)
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
-    _check_listen(parts["gateway"], gateway, check_endpoint)
-    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    of_gateway = parts["gateway"], given["gateway"]
+    gateway = _gateway_settings(*of_gateway, check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
+    lockout = _lockout_settings(parts["lockout"], given["lockout"])
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     _check_usual_bucket(parts["s3"], rules)
     users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
@@ -100,10 +100,10 @@ def load_settings(
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     files, known = FilesSettings(**given["files"]), MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
+    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "", lockout)
     return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
 
 
@@ -140,7 +140,7 @@ def reload_users(
     if not settings.s3.bucket and _needs_usual_bucket(users):
         faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
     if faults.lines:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     return MappingProxyType(users)
 
 
@@ -154,6 +154,22 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     limits = LimitSettings(**given)
     _check_limits(section, limits, stores)
     return limits
+
+
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    return gateway
+
+
+def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
+    lockout = LockoutSettings(**given)
+    if lockout.max_ban_seconds < lockout.ban_seconds:
+        section.fault("max_ban_time", "is less than ban_time; write as much or more")
+    return lockout
 
 
 def _ssh_settings(

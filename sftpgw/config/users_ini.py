@@ -26,7 +26,7 @@ from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of,
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
-from sftpgw.model.settings import Stores, StoreSettings
+from sftpgw.model.settings import DYNAMODB_SOURCE, Stores, StoreSettings
 from sftpgw.model.users import (
     NO_KEYS,
     AuthorizedKey,
@@ -35,6 +35,7 @@ from sftpgw.model.users import (
     QuotaLimits,
     User,
     UserLimits,
+    is_user_name,
 )
 
 Check = Callable[[str], object]
@@ -44,7 +45,7 @@ ReadKey = Callable[[str], AuthorizedKey]
 """The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
-LONGEST_NAME = 128
+KEYS = "authorized_keys"
 LOGIN_FIELDS = tuple(each.name for each in fields(LoginRules))
 LIMIT_FIELDS = tuple(each.name for each in fields(UserLimits))
 NO_LIMITS = UserLimits()
@@ -107,8 +108,7 @@ class GivenUsers:
     ) -> None:
         sections = (read_user_sections(path, Faults()) or {}) if path else {}
         self._common = {name: each for name, each in sections.items() if is_common(name)}
-        # A source may verify passwords itself, so that no proof has to be at hand.
-        self._rules = replace(rules, has_authorities=True)
+        self._rules = rules
         self._allowed_buckets = allowed_buckets
 
     def make(self, name: str, given: Mapping[str, str], source: str) -> User:
@@ -126,7 +126,8 @@ class GivenUsers:
         }
         own = Section(Path(source), name, given, faults)
         user = replace(
-            _user(name, layers_of(name, {**common, name: own}), self._rules), source=source
+            _user(name, layers_of(name, {**common, name: own}), self._rules_for(source)),
+            source=source,
         )
         _check_buckets({name: user}, {name: own}, self._rules)
         for mount in user.mounts:
@@ -138,6 +139,11 @@ class GivenUsers:
         if faults.lines:
             raise ConfigError(tuple(faults.lines))
         return user
+
+    def _rules_for(self, source: str) -> UserRules:
+        """A source that verifies passwords itself need not give any proof. A table has all."""
+        is_table = source == DYNAMODB_SOURCE
+        return self._rules if is_table else replace(self._rules, has_authorities=True)
 
     def _inherited(self, section: Section, given: Mapping[str, str]) -> dict[str, str]:
         has_places = any(key in given for key in PLACES)
@@ -255,7 +261,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
     if not mounts and not any(key in each.given for each in layers for key in PLACES):
         text = f"is missing; write one such as home/{name}/, or / for the whole bucket"
         own.fault("key_prefix", text)
-    keys = _read_keys(own, said.values.get("authorized_keys", ()), rules.read_key)
+    keys = _read_keys(own, rules.read_key)
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
@@ -281,9 +287,7 @@ def _limits(given: Mapping[str, Any], quotas: tuple[QuotaLimits, ...]) -> UserLi
 
 
 def _check_name(section: Section) -> None:
-    name = section.name
-    plain = name.isprintable() and "/" not in name and name == name.strip()
-    if not plain or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+    if not is_user_name(section.name):
         text = "is not a user name; write 1 to 128 printable characters, no / and no outer blanks"
         section.fault("", text)
 
@@ -298,30 +302,20 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+def _read_keys(section: Section, read_key: ReadKey) -> list[AuthorizedKey]:
     keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for index, line in enumerate(section.given.get(KEYS, "").split("\n")):
+        if not line:
+            continue
+        number += 1
         try:
             key = read_key(line)
             if keys.setdefault((key.blob, key.is_authority), key) != key:
                 raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
-            section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
+            section.fault(KEYS, f"key {number}: {error}", index)
     return list(keys.values())
-
-
-def _line_of(section: Section, wanted: str) -> str:
-    """Where the file has the line `wanted` of a section, as far as it can be found."""
-    try:
-        text = section.file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):  # it has been read once, and has changed since
-        return ""
-    is_inside = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
-        if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
-            return f" (line {number})"
-    return ""
 
 
 def _check_login(

@@ -271,6 +271,7 @@ class ExactTimes(enum.Enum):
 
 FILE_SOURCE = "file"
 HTTP_SOURCE = "http"
+DYNAMODB_SOURCE = "dynamodb"
 """The names of sources of users in ``[auth] sources``."""
 
 
@@ -335,6 +336,15 @@ class AuthSettings:
     :ivar http_timeout_seconds: how long an answer may take.
     :ivar http_cache_seconds: how long an answer that lets a user in counts.
     :ivar http_stale_seconds: how long it counts while the service is away.
+    :ivar dynamodb_table: the name of the table that has users; empty for none.
+    :ivar dynamodb_region: its region; empty for that of [s3].
+    :ivar dynamodb_endpoint: where it is; empty for AWS.
+    :ivar dynamodb_access_key: the access key for it; empty for the credentials of [s3] or AWS.
+    :ivar dynamodb_secret_key: the secret key that belongs to it.
+    :ivar dynamodb_role_arn: a role to assume with these credentials; empty for none.
+    :ivar dynamodb_timeout_seconds: how long reading an item may take.
+    :ivar dynamodb_cache_seconds: how long an item counts.
+    :ivar dynamodb_stale_seconds: how long it counts while the table cannot be read.
     """
 
     ca_keys: str = ""
@@ -350,9 +360,59 @@ class AuthSettings:
     http_timeout_seconds: float = 10.0
     http_cache_seconds: float = 60.0
     http_stale_seconds: float = 3600.0
+    dynamodb_table: str = ""
+    dynamodb_region: str = ""
+    dynamodb_endpoint: str = ""
+    dynamodb_access_key: str = ""
+    dynamodb_secret_key: str = field(default="", repr=False)
+    dynamodb_role_arn: str = ""
+    dynamodb_timeout_seconds: float = 5.0
+    dynamodb_cache_seconds: float = 60.0
+    dynamodb_stale_seconds: float = 3600.0
+
+    @property
+    def http_times(self) -> tuple[float, float]:
+        """How long an answer of the service counts, and while it is away, in seconds."""
+        return self.http_cache_seconds, self.http_stale_seconds
+
+    @property
+    def dynamodb_times(self) -> tuple[float, float]:
+        """How long an item counts, and while the table cannot be read, in seconds."""
+        return self.dynamodb_cache_seconds, self.dynamodb_stale_seconds
 
 
 DEFAULT_AUTH = AuthSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutSettings:
+    """``[lockout]``: who is kept out after failed logins. `auth.lockout.plan` has the rules.
+
+    :ivar enabled: whether failures are counted at all.
+    :ivar allow_networks: networks that are never banned, beside those of ``exempt_networks``.
+    :ivar window_seconds: how long failures add up.
+    :ivar delay_after: after how many failures the next attempt is delayed.
+    :ivar max_delay_seconds: the longest delay; 0 for none.
+    :ivar user_score: how many points ban a user at an address.
+    :ivar address_score: how many points ban an address.
+    :ivar ban_seconds: how long the first ban lasts.
+    :ivar max_ban_seconds: how long the longest ban lasts.
+    :ivar known_seconds: how long after a login its address is known for its user.
+    """
+
+    enabled: bool = True
+    allow_networks: tuple[Network, ...] = ()
+    window_seconds: float = 600.0
+    delay_after: int = 3
+    max_delay_seconds: float = 8.0
+    user_score: int = 10
+    address_score: int = 20
+    ban_seconds: float = 600.0
+    max_ban_seconds: float = 86400.0
+    known_seconds: float = 30 * 86400.0
+
+
+DEFAULT_LOCKOUT = LockoutSettings()
 
 MakeUser = Callable[[str, Mapping[str, str], str], User]
 """Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
@@ -365,6 +425,7 @@ class Settings:
     :ivar key_trust: what the files of ``[auth]`` say.
     :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
     :ivar make_user: makes users of what other sources than files say; None without such sources.
+    :ivar lockout: who is kept out after failed logins.
     """
 
     gateway: GatewaySettings
@@ -379,6 +440,7 @@ class Settings:
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
     make_user: MakeUser | None = field(default=None, repr=False, compare=False)
     users_path: str = ""
+    lockout: LockoutSettings = DEFAULT_LOCKOUT
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:

@@ -44,7 +44,7 @@ from sftpgw.model.settings import (
     SshSettings,
     StoreSettings,
 )
-from sftpgw.model.store import SharedStore
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.console import Console

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.sources.static import StaticUserDirectory, static_authenticator
@@ -114,10 +114,23 @@ class LiveUsers:
         """
         return await self._now.authenticator.user_of_key(attempt, key)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user who may log in with this password; None if it is wrong.
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user who may log in with this password, or why it does not open the account.
 
         :param attempt: the name, and where the client is.
         :param password: as the client has sent it.
         """
         return await self._now.authenticator.user_of_password(attempt, password)
+
+    async def judge_password(
+        self, user: User | None, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user, if the password has the hash of their record.
+
+        :param user: the record of the user, of any source; None if there is none.
+        :param attempt: the name, and where the client is.
+        :param password: as the client has sent it.
+        """
+        return await self._now.authenticator.judge_password(user, attempt, password)

@@ -139,6 +139,7 @@ class SuspendedRecords:
         new_memory: Callable[[], HeldMemory] | None = None,
     ) -> None:
         self._store = store
+        self._own_store = store.for_state()
         self._state_prefix_of = state_prefix_of
         self._events = events
         self._new_memory = new_memory
@@ -177,7 +178,7 @@ class SuspendedRecords:
         self, record: ObjectName, memory: HeldMemory | None
     ) -> tuple[ObjectInfo, SuspendedUpload] | None:
         try:
-            text = await read_state_object(self._store, record, memory)
+            text = await read_state_object(self._own_store, record, memory)
             return text.info, _parsed(text)
         except NoSuchObject:
             return None
@@ -191,7 +192,7 @@ class SuspendedRecords:
         :raises PreconditionFailed, ConditionalConflict: there is one.
         """
         text = record_text(suspended)
-        await write_state_object(self._store, record, text, WriteCondition.IF_ABSENT)
+        await write_state_object(self._own_store, record, text, WriteCondition.IF_ABSENT)
 
     async def claim(self, found: FoundUpload) -> SuspendedUpload | None:
         """Take the record away, and return what it says.
@@ -202,7 +203,7 @@ class SuspendedRecords:
         """
         await self._store.learn_capabilities(found.record.name.bucket)
         name = claim_name(self._state_prefix_of(found.upload.name.bucket), found.upload)
-        if not await claim(self._store, name, b"{}"):
+        if not await claim(self._own_store, name, b"{}"):
             return None
         try:
             return await self._take(found)
@@ -218,13 +219,13 @@ class SuspendedRecords:
                 return None
             if again is None or replace(_found(*again), record=found.record) != found:
                 return None
-            await self._store.delete(found.record.name)
+            await self._own_store.delete(found.record.name)
             return again[1]
 
     async def _forget(self, claim: ObjectName) -> None:
         """A claim that is left is swept later; until then the upload cannot be claimed."""
         try:
-            await self._store.delete(claim)
+            await self._own_store.delete(claim)
         except StoreError as error:
             self._events.emit(ClaimLeftBehind(record=claim.key, reason=error.message))
 
@@ -318,7 +319,7 @@ class SuspendedUploads:
         if not self.is_wanted:
             return ListPage((), (), None)
         prefix = directory_prefix(self._state_prefix_of(bucket), self._user, key_prefix)
-        return await self._store.list(bucket, prefix)
+        return await self._store.for_state().list(bucket, prefix)
 
     async def require_none(self, name: ObjectName, path: str) -> None:
         """Check that a file that is not stored is not suspended either.
