@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
@@ -38,18 +37,18 @@ from sftpgw.model.users import User
 SECRET_BYTES = 32
 
 
-def chained(
-    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
-) -> Authenticator:
+def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: the users of files.
+    :param users: the users of files, and what files say of users of other sources.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     """
-    sources = asked_sources(settings, reactor, events, HTTPConnectionPool(reactor))
-    return SourceChain(records, sources, KeyRules(settings.key_trust)) if sources else records
+    if settings.make_user is None:
+        return users
+    live = replace(settings, make_user=users.make)
+    return SourceChain(users, asked_sources(live, reactor, events, HTTPConnectionPool(reactor)))
 
 
 def asked_sources(

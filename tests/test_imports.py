@@ -86,6 +86,7 @@ PURE = frozenset(
         "model.normalization",
         "model.numbers",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }
