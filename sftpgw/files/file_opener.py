@@ -28,7 +28,7 @@ from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
-from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
+from sftpgw.files.uploads.suspended.storage import FoundUpload, SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.store import ObjectInfo
@@ -163,9 +163,7 @@ class FileOpener:
         existing, is_unknown = None, False
         if intent.create or not is_blind:
             existing, is_unknown = await self._find_existing(location, intent, may_overwrite)
-        found = None if existing else await self._suspended_uploads.find(location.file)
-        if found is not None and not may_resume:
-            raise incomplete(found, location.path)
+        found = None if existing else await self._find_suspended(location, may_resume=may_resume)
         if existing is None and not is_blind:
             # Behind the wait for `find`, during which a directory may come into being.
             await self._lookup.require_no_directory(location)
@@ -190,6 +188,13 @@ class FileOpener:
             )
             mode = replace(mode, resumed=resumed)
         return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
+
+    async def _find_suspended(self, location: Location, *, may_resume: bool) -> FoundUpload | None:
+        """:raises Unsupported: there is one, and the file cannot be opened for what is left."""
+        found = await self._suspended_uploads.find(location.file)
+        if found is not None and not may_resume:
+            raise incomplete(found, location.path)
+        return found
 
     async def _require_space(self, location: Location, *, is_suspended: bool) -> None:
         """Check that something may be written to a file. A HEAD, if a quota is nearly used up.
