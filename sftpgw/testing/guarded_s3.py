@@ -7,7 +7,7 @@ Must not know: how requests are made, how policies are generated, mounts, paths.
     server.respond_with(guard.respond)
 
 An access key without a policy may do everything: it is the gateway's own. A request whose signature
-is not that of its access key is a 403, whoever sends it.
+is not that of its access key is a 403.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
