@@ -6,6 +6,7 @@ Knows: which objects a source needs. Must not know: how it finds a user.
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,28 @@ from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
 from sftpgw.auth.sources.http_source import HttpUserSource
 from sftpgw.auth.user_records import UserDirectory
-from sftpgw.errors import ConfigError
+from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
+from sftpgw.errors import ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import HTTP_SOURCE, MakeUser, Settings
-from sftpgw.model.users import User
+from sftpgw.model.users import AssumedRole, User
 
 SECRET_BYTES = 32
+
+
+def with_policy(user: User, policy: str) -> User:
+    """The user with the session policy that a source has given.
+
+    :param user: the user.
+    :param policy: the policy, with variables of AWS Transfer Family; empty for none.
+    :raises NoSessionPolicy: it is no policy that AWS would take.
+    """
+    if not policy:
+        return user
+    role = user.role or AssumedRole()
+    filled = filled_policy(policy, user.name, user.mounts[0])
+    return replace(user, role=replace(role, policy=filled))
 
 
 def chained(
@@ -65,11 +81,17 @@ def _http_source(
         Path(service.http_token_file).read_text("utf-8").strip() if service.http_token_file else ""
     )
 
+    is_scoped = any(store.scoped_credentials for store in settings.all_stores)
+
     def user_of(name: str, said: GivenUser) -> User:
+        role = {"role_arn": said.role_arn} if is_scoped and said.role_arn else {}
         try:
-            return make_user(name, said.given, HTTP_SOURCE)
+            user = make_user(name, {**said.given, **role}, HTTP_SOURCE)
+            return with_policy(user, said.session_policy) if is_scoped else user
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
+        except NoSessionPolicy as error:
+            raise BadAnswer(error.message) from None
 
     return HttpUserSource(
         service,

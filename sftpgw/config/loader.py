@@ -46,6 +46,14 @@ from sftpgw.model.settings import (
 )
 from sftpgw.model.users import User
 
+RoleCheck = Callable[[User, Stores, FilesSettings], None]
+"""Raises ValueError, in words for the person who wrote the file, if a user's sessions cannot have
+credentials of their own in each store that wants that."""
+
+
+def _accept_role(user: User, stores: Stores, files: FilesSettings) -> None:
+    """Any user is right."""
+
 
 def load_settings(
     config_path: Path | str,
@@ -59,6 +67,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    role_check: RoleCheck = _accept_role,
     other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -74,6 +83,7 @@ def load_settings(
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param role_check: judges whether a user's sessions can have credentials of their own.
     :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
@@ -93,7 +103,15 @@ def load_settings(
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
+    files = FilesSettings(**given["files"])
+    rules = UserRules(
+        stores,
+        read_key,
+        check_hash,
+        bucket_check,
+        bool(auth.ca_keys),
+        lambda user: role_check(user, stores, files),
+    )
     _check_usual_bucket(parts["s3"], rules)
     users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
@@ -101,7 +119,7 @@ def load_settings(
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
-    files, known = FilesSettings(**given["files"]), MappingProxyType(users)
+    known = MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
     of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
     return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
@@ -124,6 +142,7 @@ def reload_users(
     read_key: ReadKey,
     check_hash: Check,
     bucket_check: Callable[[StoreSettings], Check],
+    role_check: RoleCheck = _accept_role,
 ) -> Mapping[str, User]:
     """Read the users again, and judge them by the settings as they were at the start.
 
@@ -131,11 +150,19 @@ def reload_users(
     :param read_key: as for `load_settings`.
     :param check_hash: as for `load_settings`.
     :param bucket_check: as for `load_settings`.
+    :param role_check: as for `load_settings`.
     :raises ConfigError: with every fault of all files.
     """
     faults = Faults()
     stores = Stores(settings.s3, settings.stores)
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(settings.auth.ca_keys))
+    rules = UserRules(
+        stores,
+        read_key,
+        check_hash,
+        bucket_check,
+        bool(settings.auth.ca_keys),
+        lambda user: role_check(user, stores, settings.files),
+    )
     users = load_users(Path(settings.users_path), rules, faults)
     if not settings.s3.bucket and _needs_usual_bucket(users):
         faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")

@@ -27,7 +27,15 @@ from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
-from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
+from sftpgw.model.users import (
+    NO_KEYS,
+    AssumedRole,
+    AuthorizedKey,
+    LoginMethod,
+    LoginRules,
+    User,
+    UserLimits,
+)
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -52,6 +60,8 @@ class UserRules:
     :ivar bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :ivar has_authorities: a user may log in with a certificate, and needs no key or password.
+    :ivar role_check: judges whether a user's sessions can have credentials of their own; raises
+        ValueError as a `Check`.
     """
 
     stores: Stores
@@ -59,6 +69,7 @@ class UserRules:
     check_hash: Check
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str
     has_authorities: bool = False
+    role_check: Callable[[User], None] = lambda user: None
 
 
 def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
@@ -80,6 +91,8 @@ def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
     for file in dict.fromkeys(each.file for each in own.values() if _has_secret(each)):
         warn_if_open_to_all(file, "password hashes", faults)
     _check_buckets(users, own, rules)
+    if not faults.lines:
+        _check_roles(users, own, rules)
     return users
 
 
@@ -127,6 +140,8 @@ class GivenUsers:
             allowed = self._allowed_buckets
             if allowed and not any(fnmatchcase(mount.bucket, pattern) for pattern in allowed):
                 own.fault("", f"has the bucket {mount.bucket!r}: [auth] allowed_buckets denies it")
+        if not faults.lines:
+            _check_roles({name: user}, {name: own}, self._rules)
         if faults.lines:
             raise ConfigError(tuple(faults.lines))
         return user
@@ -153,6 +168,21 @@ def _check_buckets(
                 check_bucket(bucket, rules.stores, check_of)
             except ValueError as error:
                 sections[name].fault(key, error)
+
+
+def _check_roles(
+    users: Mapping[str, User], sections: Mapping[str, Section], rules: UserRules
+) -> None:
+    """Users whose sessions could not have credentials of their own. Their mounts are right."""
+    is_scoped = any(store.scoped_credentials for store in rules.stores.all)
+    for name, user in users.items():
+        if is_scoped:
+            try:
+                rules.role_check(user)
+            except ValueError as error:
+                sections[name].fault("", error)
+        elif user.role is not None:
+            sections[name].fault("role_arn", "is of no use without scoped_credentials = yes")
 
 
 def _has_secret(section: Section) -> bool:
@@ -261,6 +291,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
         _limits(_of_fields(LIMIT_FIELDS, values)),
+        role=AssumedRole(values["role_arn"]) if "role_arn" in values else None,
     )
 
 

@@ -153,6 +153,10 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["project", "=x", "a=1 a=2", "a={home}", " ".join(f"t{n}=x" for n in range(11))],
     ),
+    "session-tags": (
+        {"team=x user={username}": (("team", "x"), ("user", "{username}"))},
+        ["team", "ip={client_ip}", "a=1 A=2", "aws:a=1"],
+    ),
     "account": ({"123456789012": "123456789012"}, ["1234", "a" * 12]),
     "state-prefix": (
         {".gw": ".gw/", "/a/b/": "a/b/", "p" * 900: "p" * 900 + "/"},
@@ -199,6 +203,10 @@ COMPANIONS = {
     "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
     "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
     "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
+    **dict.fromkeys(
+        ("[s3] session_tags", "[*] role_arn", "[USER] role_arn"),
+        "[s3]\nscoped_credentials = yes\n",
+    ),
     "[ssh] max_connections": "[ssh]\nmax_startups = 1:1:1\n",
     "[ssh] balancer_networks": "[gateway]\nlisten = haproxy:tcp:2022\n",
 }
@@ -339,6 +347,8 @@ def _of_user(user: User, field: str) -> Any:
         return tuple(mount for mount in user.mounts if mount.path)
     if field == "groups":
         return user.weight if user.weight != 1 else ()
+    if field == "role_arn":
+        return user.role.arn if user.role is not None else ""
     value = next(
         getattr(part, field)
         for part in (user.mounts[0], user.mounts[0].objects, user.login, user.limits, user)

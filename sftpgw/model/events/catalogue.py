@@ -6,6 +6,7 @@ from types import ModuleType
 
 from sftpgw.model.events import (
     Event,
+    credential_events,
     file_events,
     gateway_events,
     session_events,
@@ -21,6 +22,7 @@ TOPICS: tuple[ModuleType, ...] = (
     store_events,
     gateway_events,
     user_source_events,
+    credential_events,
 )
 
 
