@@ -14,16 +14,17 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import HttpUserClient
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
-from sftpgw.auth.sources.http_source import HttpUserSource
-from sftpgw.auth.user_records import UserDirectory
+from sftpgw.auth.sources.http_source import HttpAsker
+from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
-from sftpgw.errors import ConfigError, NoSessionPolicy
+from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
-from sftpgw.model.settings import HTTP_SOURCE, MakeUser, Settings
+from sftpgw.model.settings import FILE_SOURCE, AuthSettings, MakeUser, Settings
 from sftpgw.model.users import AssumedRole, User
 
 SECRET_BYTES = 32
@@ -44,16 +45,11 @@ def with_policy(user: User, policy: str) -> User:
 
 
 def chained(
-    records: Authenticator,
-    directory: UserDirectory,
-    settings: Settings,
-    reactor: Any,
-    events: EventSink,
+    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: decides about the users of files.
-    :param directory: knows them.
+    :param records: the users of files.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
@@ -61,43 +57,54 @@ def chained(
     make_user = settings.make_user
     if make_user is None:
         return records
-    sources = [_http_source(settings, make_user, reactor, events)]
-    return SourceChain(records, directory, sources, KeyRules(settings.key_trust))
+    sources = [
+        _asked_source(name, settings, make_user, reactor, events)
+        for name in settings.auth.sources
+        if name != FILE_SOURCE
+    ]
+    return SourceChain(records, sources, KeyRules(settings.key_trust))
 
 
-def _http_source(
-    settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
-) -> HttpUserSource:
-    service = settings.auth
-    setting = "[auth] http_ca_file"
-    authorities = Authorities(service.http_ca_file, setting, setting, "[auth] http_url")
-    agent = Agent(
-        reactor,
-        contextFactory=VerifyingPolicy(lambda: authorities),
-        connectTimeout=service.http_timeout_seconds,
-        pool=HTTPConnectionPool(reactor),
-    )
-    token = (
-        Path(service.http_token_file).read_text("utf-8").strip() if service.http_token_file else ""
-    )
+def _asked_source(
+    name: str, settings: Settings, make_user: MakeUser, reactor: Any, events: EventSink
+) -> AskedUserSource:
+    auth = settings.auth
 
     is_scoped = any(store.scoped_credentials for store in settings.all_stores)
 
-    def user_of(name: str, said: GivenUser) -> User:
-        role = {"role_arn": said.role_arn} if is_scoped and said.role_arn else {}
+    def user_of(user_name: str, said: GivenUser) -> User:
+        if not is_scoped:
+            said = replace(said, role_arn="", session_policy="")
+        given = {**said.given, "role_arn": said.role_arn} if said.role_arn else said.given
         try:
-            user = make_user(name, {**said.given, **role}, HTTP_SOURCE)
-            return with_policy(user, said.session_policy) if is_scoped else user
+            return make_user(
+                user_name, given, name, lambda user: with_policy(user, said.session_policy)
+            )
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
         except NoSessionPolicy as error:
             raise BadAnswer(error.message) from None
 
-    return HttpUserSource(
-        service,
-        HttpUserClient(agent, reactor, service.http_timeout_seconds, token),
+    return AskedUserSource(
+        name,
+        _http_asker(auth, reactor),
         user_of,
+        AnswerTimes(auth.http_cache_seconds, auth.http_stale_seconds),
         clock=reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
     )
+
+
+def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
+    setting = "[auth] http_ca_file"
+    authorities = Authorities(auth.http_ca_file, setting, setting, "[auth] http_url")
+    agent = Agent(
+        reactor,
+        contextFactory=VerifyingPolicy(lambda: authorities),
+        connectTimeout=auth.http_timeout_seconds,
+        pool=HTTPConnectionPool(reactor),
+    )
+    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
+    client = ServiceClient(agent, reactor, auth.http_timeout_seconds, "[auth] http_timeout")
+    return HttpAsker(auth, client, token)

@@ -698,7 +698,8 @@ AUTH_KEYS: Mapping[str, Key] = {
     "http_cache": Key(
         "http_cache_seconds",
         time(0, 86400),
-        "How long an answer that lets a user in counts.",
+        "How long an answer counts that lets a user in, or does not know a name for which a key is "
+        "offered. Refused passwords are asked about again.",
     ),
     "http_stale": Key(
         "http_stale_seconds",

@@ -35,6 +35,7 @@ from sftpgw.model.users import (
     LoginRules,
     User,
     UserLimits,
+    is_user_name,
 )
 
 Check = Callable[[str], object]
@@ -44,7 +45,7 @@ ReadKey = Callable[[str], AuthorizedKey]
 """The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
-LONGEST_NAME = 128
+KEYS = "authorized_keys"
 LOGIN_FIELDS = tuple(each.name for each in fields(LoginRules))
 LIMIT_FIELDS = tuple(each.name for each in fields(UserLimits))
 NO_LIMITS = UserLimits()
@@ -91,8 +92,7 @@ def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
     for file in dict.fromkeys(each.file for each in own.values() if _has_secret(each)):
         warn_if_open_to_all(file, "password hashes", faults)
     _check_buckets(users, own, rules)
-    if not faults.lines:
-        _check_roles(users, own, rules)
+    _check_roles(users, own, rules)
     return users
 
 
@@ -116,12 +116,19 @@ class GivenUsers:
         self._rules = replace(rules, has_authorities=True)
         self._allowed_buckets = allowed_buckets
 
-    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+    def make(
+        self,
+        name: str,
+        given: Mapping[str, str],
+        source: str,
+        complete: Callable[[User], User] = lambda user: user,
+    ) -> User:
         """The user.
 
         :param name: the user's name.
         :param given: what the source says: keys of users.ini, with their texts.
         :param source: the name of the source.
+        :param complete: adds what users.ini has no key for.
         :raises ConfigError: it makes no sense; has every fault.
         """
         faults = Faults()
@@ -141,6 +148,7 @@ class GivenUsers:
             if allowed and not any(fnmatchcase(mount.bucket, pattern) for pattern in allowed):
                 own.fault("", f"has the bucket {mount.bucket!r}: [auth] allowed_buckets denies it")
         if not faults.lines:
+            user = complete(user)
             _check_roles({name: user}, {name: own}, self._rules)
         if faults.lines:
             raise ConfigError(tuple(faults.lines))
@@ -277,7 +285,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
     if not mounts and not any(key in each.given for each in layers for key in PLACES):
         text = f"is missing; write one such as home/{name}/, or / for the whole bucket"
         own.fault("key_prefix", text)
-    keys = _read_keys(own, said.values.get("authorized_keys", ()), rules.read_key)
+    keys = _read_keys(own, rules.read_key)
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
@@ -304,9 +312,7 @@ def _limits(given: Mapping[str, Any]) -> UserLimits:
 
 
 def _check_name(section: Section) -> None:
-    name = section.name
-    plain = name.isprintable() and "/" not in name and name == name.strip()
-    if not plain or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+    if not is_user_name(section.name):
         text = "is not a user name; write 1 to 128 printable characters, no / and no outer blanks"
         section.fault("", text)
 
@@ -321,30 +327,20 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+def _read_keys(section: Section, read_key: ReadKey) -> list[AuthorizedKey]:
     keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for index, line in enumerate(section.given.get(KEYS, "").split("\n")):
+        if not line:
+            continue
+        number += 1
         try:
             key = read_key(line)
             if keys.setdefault((key.blob, key.is_authority), key) != key:
                 raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
-            section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
+            section.fault(KEYS, f"key {number}: {error}", index)
     return list(keys.values())
-
-
-def _line_of(section: Section, wanted: str) -> str:
-    """Where the file has the line `wanted` of a section, as far as it can be found."""
-    try:
-        text = section.file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):  # it has been read once, and has changed since
-        return ""
-    is_inside = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
-        if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
-            return f" (line {number})"
-    return ""
 
 
 def _check_login(

@@ -357,7 +357,7 @@ class AuthSettings:
 
 DEFAULT_AUTH = AuthSettings()
 
-MakeUser = Callable[[str, Mapping[str, str], str], User]
+MakeUser = Callable[[str, Mapping[str, str], str, Callable[[User], User]], User]
 """Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
 
 

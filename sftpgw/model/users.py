@@ -11,6 +11,20 @@ from sftpgw.model.address_patterns import AddressPatterns
 from sftpgw.model.addresses import Network
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 
+LONGEST_NAME = 128
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a user may have this name.
+
+    It becomes a part of prefixes, URLs and lines of the log. One that begins with a star is that of
+    a group, or of what all users have in common.
+
+    :param name: what a client, or a section of users.ini, calls the user.
+    """
+    is_plain = name.isprintable() and "/" not in name and name == name.strip()
+    return is_plain and 0 < len(name) <= LONGEST_NAME and name not in (".", "..") and name[0] != "*"
+
 
 class LoginMethod(enum.Enum):
     """A proof that a login may require."""
