@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,8 +79,7 @@ def load_settings(
     :param check_host_key: judges the path of a host key that exists.
     :param check_ca_file: judges the path of `ca_file`.
     :param check_proxy: judges `proxy`; must not repeat its password in its message.
-    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
-        addressed.
+    :param bucket_check: returns what judges whether a bucket of a store can be addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
     :param role_check: judges whether a user's sessions can have credentials of their own.
@@ -96,25 +96,16 @@ def load_settings(
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
-    _check_listen(parts["gateway"], gateway, check_endpoint)
-    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    gateway = _gateway_settings(parts["gateway"], given["gateway"], check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
     files = FilesSettings(**given["files"])
-    rules = UserRules(
-        stores,
-        read_key,
-        check_hash,
-        bucket_check,
-        bool(auth.ca_keys),
-        lambda user: role_check(user, stores, files),
-    )
+    judge = partial(_judge_role, role_check, stores, files)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys), judge)
     _check_usual_bucket(parts["s3"], rules)
     users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
-    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
-        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    _require_usual_bucket(parts["s3"], users)
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
@@ -122,6 +113,10 @@ def load_settings(
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
     of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
     return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
+
+
+def _judge_role(check: RoleCheck, stores: Stores, files: FilesSettings, user: User) -> None:
+    check(user, stores, files)
 
 
 def _load_sources(
@@ -154,14 +149,9 @@ def reload_users(
     """
     faults = Faults()
     stores = Stores(settings.s3, settings.stores)
-    rules = UserRules(
-        stores,
-        read_key,
-        check_hash,
-        bucket_check,
-        bool(settings.auth.ca_keys),
-        lambda user: role_check(user, stores, settings.files),
-    )
+    judge = partial(_judge_role, role_check, stores, settings.files)
+    has_authorities = bool(settings.auth.ca_keys)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, has_authorities, judge)
     users = load_users(Path(settings.users_path), rules, faults)
     if not settings.s3.bucket and _needs_usual_bucket(users):
         faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
@@ -203,6 +193,11 @@ def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
     return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
+def _require_usual_bucket(section: Section, users: Mapping[str, User]) -> None:
+    if not section.given.get("bucket") and _needs_usual_bucket(users):
+        section.fault("bucket", "is missing; name the bucket for users without their own")
+
+
 def _check_usual_bucket(section: Section, rules: UserRules) -> None:
     bucket = rules.stores.s3.bucket
     try:
@@ -218,6 +213,15 @@ def _refuse_unknown(sections: Mapping[str, Section]) -> None:
             known = ", ".join((*SECTIONS, "store NAME"))
             hint = scalars.nearest(name, SECTIONS) or f"; known: {known}"
             section.fault("", f"is not a known section{hint}")
+
+
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    return gateway
 
 
 def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:

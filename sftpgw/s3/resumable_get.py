@@ -48,7 +48,7 @@ class ResumableGet:
     :param wanted: the range; not empty, and may reach behind the end. None: all.
     :param sink: takes the object's properties and the bytes.
     :param if_match: the ETag that the object must have; None: any, and the same to the end.
-    :ivar hides_missing: as for `S3Request`.
+    :param hides_missing: as for `S3Request`; may be set later.
     """
 
     def __init__(
