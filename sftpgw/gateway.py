@@ -34,6 +34,7 @@ from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
@@ -144,7 +145,9 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(self._make_authenticator(), self._make_avatar),
+            portal=make_portal(
+                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
+            ),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -175,6 +178,11 @@ class Gateway:
 
     def _make_authenticator(self) -> Authenticator:
         return chained(self._users, self._settings, self._reactor, self._events)
+
+    def _make_lockout(self) -> Lockout:
+        settings = self._settings
+        exempt_networks = settings.ssh.exempt_networks
+        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix

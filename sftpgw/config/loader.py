@@ -38,6 +38,7 @@ from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    LockoutSettings,
     MakeUser,
     Settings,
     SshSettings,
@@ -100,6 +101,7 @@ def load_settings(
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
+    lockout = _lockout_settings(parts["lockout"], given["lockout"])
     files = FilesSettings(**given["files"])
     judge = partial(_judge_role, role_check, stores, files)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys), judge)
@@ -109,10 +111,9 @@ def load_settings(
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
-    known = MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
-    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
+    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "", lockout)
+    return Settings(gateway, of_s3, ssh, limits, files, users, told, named, auth, trust, *of_users)
 
 
 def _judge_role(check: RoleCheck, stores: Stores, files: FilesSettings, user: User) -> None:
@@ -124,7 +125,7 @@ def _load_sources(
 ) -> tuple[Mapping[str, User], MakeUser | None]:
     """The users of files, and what makes users of other sources, if there are any."""
     has_file = FILE_SOURCE in auth.sources
-    users = load_users(path, rules, faults) if has_file else {}
+    users = MappingProxyType(load_users(path, rules, faults) if has_file else {})
     if auth.sources == (FILE_SOURCE,):
         return users, None
     return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
@@ -172,6 +173,22 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     return limits
 
 
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    return gateway
+
+
+def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
+    lockout = LockoutSettings(**given)
+    if lockout.max_ban_seconds < lockout.ban_seconds:
+        section.fault("max_ban_time", "is less than ban_time; write as much or more")
+    return lockout
+
+
 def _ssh_settings(
     section: Section,
     given: Mapping[str, Any],
@@ -213,15 +230,6 @@ def _refuse_unknown(sections: Mapping[str, Section]) -> None:
             known = ", ".join((*SECTIONS, "store NAME"))
             hint = scalars.nearest(name, SECTIONS) or f"; known: {known}"
             section.fault("", f"is not a known section{hint}")
-
-
-def _gateway_settings(
-    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
-) -> GatewaySettings:
-    gateway = _anchored(GatewaySettings(**given), section.file.parent)
-    _check_listen(section, gateway, check_endpoint)
-    _check_host_keys(section, gateway, check_host_key)
-    return gateway
 
 
 def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:

@@ -357,6 +357,37 @@ class AuthSettings:
 
 DEFAULT_AUTH = AuthSettings()
 
+
+@dataclass(frozen=True, slots=True)
+class LockoutSettings:
+    """``[lockout]``: who is kept out after failed logins. `auth.lockout.plan` has the rules.
+
+    :ivar enabled: whether failures are counted at all.
+    :ivar allow_networks: networks that are never banned, beside those of ``exempt_networks``.
+    :ivar window_seconds: how long failures add up.
+    :ivar delay_after: after how many failures the next attempt is delayed.
+    :ivar max_delay_seconds: the longest delay; 0 for none.
+    :ivar user_score: how many points ban a user at an address.
+    :ivar address_score: how many points ban an address.
+    :ivar ban_seconds: how long the first ban lasts.
+    :ivar max_ban_seconds: how long the longest ban lasts.
+    :ivar known_seconds: how long after a login its address is known for its user.
+    """
+
+    enabled: bool = True
+    allow_networks: tuple[Network, ...] = ()
+    window_seconds: float = 600.0
+    delay_after: int = 3
+    max_delay_seconds: float = 8.0
+    user_score: int = 10
+    address_score: int = 20
+    ban_seconds: float = 600.0
+    max_ban_seconds: float = 86400.0
+    known_seconds: float = 30 * 86400.0
+
+
+DEFAULT_LOCKOUT = LockoutSettings()
+
 MakeUser = Callable[[str, Mapping[str, str], str, Callable[[User], User]], User]
 """Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
 
@@ -368,6 +399,7 @@ class Settings:
     :ivar key_trust: what the files of ``[auth]`` say.
     :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
     :ivar make_user: makes users of what other sources than files say; None without such sources.
+    :ivar lockout: who is kept out after failed logins.
     """
 
     gateway: GatewaySettings
@@ -382,6 +414,7 @@ class Settings:
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
     make_user: MakeUser | None = field(default=None, repr=False, compare=False)
     users_path: str = ""
+    lockout: LockoutSettings = DEFAULT_LOCKOUT
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:

@@ -202,6 +202,8 @@ COMPANIONS = {
     "[s3] part_size": "[limits]\nmemory = 16GiB\n",
     "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
     "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
+    "[lockout] ban_time": "[lockout]\nmax_ban_time = 365d\n",
+    "[lockout] max_ban_time": "[lockout]\nban_time = 1s\n",
     "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
     **dict.fromkeys(
         ("[s3] session_tags", "[*] role_arn", "[USER] role_arn"),
