@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sftpgw.config.ini_file import Section
 from sftpgw.model.key_trust import NOTHING_REVOKED, KeyTrust, RevokedKeys
-from sftpgw.model.settings import HTTP_SOURCE, AuthSettings
+from sftpgw.model.settings import DYNAMODB_SOURCE, HTTP_SOURCE, AuthSettings
 from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
@@ -54,10 +54,19 @@ def read_auth_settings(
     auth = AuthSettings(**{**given, **paths})
     if HTTP_SOURCE in auth.sources and not auth.http_url:
         section.fault("http_url", "is missing; write the URL of the service that sources names")
+    _check_table(section, auth)
     _read(section, paths, "http_token_file", len, 0)
     authorities = _read(section, paths, "ca_keys", readers.authorities, frozenset[bytes]())
     revoked = _read(section, paths, "revoked_keys", readers.revoked, NOTHING_REVOKED)
     return auth, KeyTrust(authorities, revoked)
+
+
+def _check_table(section: Section, auth: AuthSettings) -> None:
+    if DYNAMODB_SOURCE in auth.sources and not auth.dynamodb_table:
+        section.fault("dynamodb_table", "is missing; write the name of the table of users")
+    if bool(auth.dynamodb_access_key) != bool(auth.dynamodb_secret_key):
+        missing = "dynamodb_secret_key" if auth.dynamodb_access_key else "dynamodb_access_key"
+        section.fault(missing, "is missing; set both keys of the table, or neither")
 
 
 def _read(

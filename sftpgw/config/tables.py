@@ -78,7 +78,12 @@ PATTERNS = ValueFormat(
 BUCKET_PATTERNS = ValueFormat(
     scalars.names, "patterns", "``*`` and ``?`` stand for characters: ``partner-*``, ``STORE:*``"
 )
-USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http")
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http dynamodb")
+TABLE_ENDPOINT = ValueFormat(
+    scalars.table_endpoint,
+    "URL",
+    "https://HOST[:PORT]; http only for localhost, 127.0.0.1 and [::1]",
+)
 WORD = ValueFormat(scalars.printable, "word")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
@@ -653,7 +658,7 @@ AUTH_KEYS: Mapping[str, Key] = {
         USER_SOURCES,
         "Where users come from; the first source that knows the name decides. ``file`` is what "
         "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
-        "``http_url``.",
+        "``http_url``, ``dynamodb`` the table ``dynamodb_table``.",
     ),
     "allowed_buckets": Key(
         "allowed_buckets",
@@ -705,6 +710,50 @@ AUTH_KEYS: Mapping[str, Key] = {
         "http_stale_seconds",
         time(0, 30 * 86400),
         "How old the last answer may be that counts while the service is away.",
+    ),
+    "dynamodb_table": Key(
+        "dynamodb_table",
+        matching(r"[A-Za-z0-9_.-]{3,255}", "a name of 3 to 255 letters, digits, _ . and -"),
+        "The table of DynamoDB that has users, with the partition key ``name``. See :doc:`users`.",
+    ),
+    "dynamodb_region": Key(
+        "dynamodb_region",
+        matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1"),
+        "The region of the table. If it is blank: ``region`` of ``[s3]``.",
+    ),
+    "dynamodb_endpoint": Key(
+        "dynamodb_endpoint",
+        TABLE_ENDPOINT,
+        "The address of the table where that is not AWS's own.",
+    ),
+    "dynamodb_access_key": Key(
+        "dynamodb_access_key",
+        TEXT,
+        "The access key for the table. If it is blank: the credentials of ``[s3]``, with its role, "
+        "where ``[s3]`` has no ``endpoint`` of its own; else the AWS chain finds some.",
+    ),
+    "dynamodb_secret_key": Key(
+        "dynamodb_secret_key", SECRET, "The secret key that belongs to ``dynamodb_access_key``."
+    ),
+    "dynamodb_role_arn": Key(
+        "dynamodb_role_arn",
+        matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…"),
+        "A role to assume for the table, such as one of another account.",
+    ),
+    "dynamodb_timeout": Key(
+        "dynamodb_timeout_seconds",
+        time(0.1, 60),
+        "How long reading a user's item may take, with all tries.",
+    ),
+    "dynamodb_cache": Key(
+        "dynamodb_cache_seconds",
+        time(0, 86400),
+        "How long an item counts, and that a name is unknown.",
+    ),
+    "dynamodb_stale": Key(
+        "dynamodb_stale_seconds",
+        time(0, 30 * 86400),
+        "How old an item may be that counts while the table cannot be read.",
     ),
 }
 

@@ -26,7 +26,7 @@ from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
-from sftpgw.model.settings import Stores, StoreSettings
+from sftpgw.model.settings import DYNAMODB_SOURCE, Stores, StoreSettings
 from sftpgw.model.users import (
     NO_KEYS,
     AssumedRole,
@@ -112,8 +112,7 @@ class GivenUsers:
     ) -> None:
         sections = (read_user_sections(path, Faults()) or {}) if path else {}
         self._common = {name: each for name, each in sections.items() if is_common(name)}
-        # A source may verify passwords itself, so that no proof has to be at hand.
-        self._rules = replace(rules, has_authorities=True)
+        self._rules = rules
         self._allowed_buckets = allowed_buckets
 
     def make(
@@ -138,7 +137,8 @@ class GivenUsers:
         }
         own = Section(Path(source), name, given, faults)
         user = replace(
-            _user(name, layers_of(name, {**common, name: own}), self._rules), source=source
+            _user(name, layers_of(name, {**common, name: own}), self._rules_for(source)),
+            source=source,
         )
         _check_buckets({name: user}, {name: own}, self._rules)
         for mount in user.mounts:
@@ -153,6 +153,11 @@ class GivenUsers:
         if faults.lines:
             raise ConfigError(tuple(faults.lines))
         return user
+
+    def _rules_for(self, source: str) -> UserRules:
+        """A source that verifies passwords itself need not give any proof. A table has all."""
+        is_table = source == DYNAMODB_SOURCE
+        return self._rules if is_table else replace(self._rules, has_authorities=True)
 
     def _inherited(self, section: Section, given: Mapping[str, str]) -> dict[str, str]:
         has_places = any(key in given for key in PLACES)

@@ -254,7 +254,10 @@ class Tree:
             if await self._drop_box.make_directory(location):
                 self._report_made(location)
             return
-        if location.is_fixed or await self._lookup.kind_at(location) is not None:
+        kind = FileKind.DIRECTORY if location.is_fixed else await self._lookup.kind_at(location)
+        if kind is FileKind.FILE:
+            require_file_name_allowed(location)  # else the client would learn of a hidden file
+        if kind is not None:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)

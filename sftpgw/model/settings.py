@@ -275,6 +275,7 @@ class ExactTimes(enum.Enum):
 
 FILE_SOURCE = "file"
 HTTP_SOURCE = "http"
+DYNAMODB_SOURCE = "dynamodb"
 """The names of sources of users in ``[auth] sources``."""
 
 
@@ -338,6 +339,15 @@ class AuthSettings:
     :ivar http_timeout_seconds: how long an answer may take.
     :ivar http_cache_seconds: how long an answer that lets a user in counts.
     :ivar http_stale_seconds: how long it counts while the service is away.
+    :ivar dynamodb_table: the name of the table that has users; empty for none.
+    :ivar dynamodb_region: its region; empty for that of [s3].
+    :ivar dynamodb_endpoint: where it is; empty for AWS.
+    :ivar dynamodb_access_key: the access key for it; empty for the credentials of [s3] or AWS.
+    :ivar dynamodb_secret_key: the secret key that belongs to it.
+    :ivar dynamodb_role_arn: a role to assume with these credentials; empty for none.
+    :ivar dynamodb_timeout_seconds: how long reading an item may take.
+    :ivar dynamodb_cache_seconds: how long an item counts.
+    :ivar dynamodb_stale_seconds: how long it counts while the table cannot be read.
     """
 
     ca_keys: str = ""
@@ -353,6 +363,25 @@ class AuthSettings:
     http_timeout_seconds: float = 10.0
     http_cache_seconds: float = 60.0
     http_stale_seconds: float = 3600.0
+    dynamodb_table: str = ""
+    dynamodb_region: str = ""
+    dynamodb_endpoint: str = ""
+    dynamodb_access_key: str = ""
+    dynamodb_secret_key: str = field(default="", repr=False)
+    dynamodb_role_arn: str = ""
+    dynamodb_timeout_seconds: float = 5.0
+    dynamodb_cache_seconds: float = 60.0
+    dynamodb_stale_seconds: float = 3600.0
+
+    @property
+    def http_times(self) -> tuple[float, float]:
+        """How long an answer of the service counts, and while it is away, in seconds."""
+        return self.http_cache_seconds, self.http_stale_seconds
+
+    @property
+    def dynamodb_times(self) -> tuple[float, float]:
+        """How long an item counts, and while the table cannot be read, in seconds."""
+        return self.dynamodb_cache_seconds, self.dynamodb_stale_seconds
 
 
 DEFAULT_AUTH = AuthSettings()

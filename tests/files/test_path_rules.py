@@ -259,3 +259,11 @@ def test_no_answer_tells_that_a_hidden_file_exists(gateway: GatewayInMemory) -> 
     there = answers(b"/g.txt")
     assert {code for code, _ in there} == {Status.NO_SUCH_FILE}
     assert there[:-1] == answers(b"/n.txt")[:-1]
+
+
+def test_a_directory_is_not_made_in_place_of_a_hidden_file(gateway: GatewayInMemory) -> None:
+    """Formerly the answer was that it exists already."""
+    gateway.store.seed("home/alice/g.txt", b"x")
+    client = gateway.log_in(user_with(AccessRule((), allow=("*.csv",), hides_denied=True)))
+    assert refusal(client, client.mkdir, b"/g.txt") is Status.NO_SUCH_FILE
+    client.mkdir(b"/d.txt")
