@@ -9,7 +9,7 @@ reaches standard error and the exit status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.checks import Level, Report
-from sftpgw.config import load_settings, reload_users
+from sftpgw.config import load_settings
 from sftpgw.config.key_files import KeyFileReaders
 from sftpgw.errors import ConfigError, NoSessionPolicy, StoreError
 from sftpgw.http.certificates import check_ca_file
@@ -101,21 +101,6 @@ def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
         key_files=KeyFileReaders(read_authorities, read_revoked_keys),
-        role_check=_check_role,
-    )
-
-
-def read_users(settings: Settings) -> Mapping[str, User]:
-    """The users, read again.
-
-    :param settings: the configuration that the gateway runs with.
-    :raises ConfigError:
-    """
-    return reload_users(
-        settings,
-        read_key=read_authorized_key,
-        check_hash=check_password_hash,
-        bucket_check=_bucket_check,
         role_check=_check_role,
     )
 

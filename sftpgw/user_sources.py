@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
@@ -27,6 +27,7 @@ from sftpgw.aws.credentials import credential_source
 from sftpgw.aws.dynamodb.table_place import table_place
 from sftpgw.aws.dynamodb.table_reader import TIMEOUT_KEY, TableReader
 from sftpgw.aws.endpoints import service_endpoint
+from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
 from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
@@ -39,32 +40,18 @@ from sftpgw.model.users import AssumedRole, User
 SECRET_BYTES = 32
 
 
-def with_policy(user: User, policy: str) -> User:
-    """The user with the session policy that a source has given.
-
-    :param user: the user.
-    :param policy: the policy, with variables of AWS Transfer Family; empty for none.
-    :raises NoSessionPolicy: it is no policy that AWS would take.
-    """
-    if not policy:
-        return user
-    role = user.role or AssumedRole()
-    filled = filled_policy(policy, user.name, user.mounts[0])
-    return replace(user, role=replace(role, policy=filled))
-
-
-def chained(
-    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
-) -> Authenticator:
+def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: the users of files.
+    :param users: the users of files, and what files say of users of other sources.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     """
-    sources = asked_sources(settings, reactor, events, HTTPConnectionPool(reactor))
-    return SourceChain(records, sources, KeyRules(settings.key_trust)) if sources else records
+    if settings.make_user is None:
+        return users
+    live = replace(settings, make_user=users.make)
+    return SourceChain(users, asked_sources(live, reactor, events, HTTPConnectionPool(reactor)))
 
 
 def asked_sources(
@@ -108,16 +95,9 @@ def _asked_source(
 ) -> AskedUserSource:
     auth = settings.auth
 
-    is_scoped = any(store.scoped_credentials for store in settings.all_stores)
-
     def user_of(user_name: str, said: GivenUser) -> User:
-        if not is_scoped:
-            said = replace(said, role_arn="", session_policy="")
-        given = {**said.given, "role_arn": said.role_arn} if said.role_arn else said.given
         try:
-            return make_user(
-                user_name, given, name, lambda user: with_policy(user, said.session_policy)
-            )
+            return _with_role(settings, said, lambda given: make_user(user_name, given, name))
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
         except NoSessionPolicy as error:
@@ -138,6 +118,26 @@ def _asked_source(
         secret=secrets.token_bytes(SECRET_BYTES),
         has_records=name == DYNAMODB_SOURCE,
     )
+
+
+def _with_role(
+    settings: Settings, said: GivenUser, make: Callable[[Mapping[str, str]], User]
+) -> User:
+    """The user of an answer, with the role and the policy that it has.
+
+    They count only where sessions have credentials of their own.
+
+    :raises NoSessionPolicy: the sessions of the user could not have any.
+    """
+    if not any(store.scoped_credentials for store in settings.all_stores):
+        return make(said.given)
+    user = make({**said.given, "role_arn": said.role_arn} if said.role_arn else said.given)
+    if said.session_policy:
+        policy = filled_policy(said.session_policy, user.name, user.mounts[0])
+        user = replace(user, role=replace(user.role or AssumedRole(), policy=policy))
+    keeps = settings.files.keep_empty_directories
+    check_roles(user, settings.all_stores, keeps_empty_directories=keeps)
+    return user
 
 
 def _http_asker(auth: AuthSettings, network: _Network) -> Asker:

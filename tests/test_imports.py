@@ -87,6 +87,7 @@ PURE = frozenset(
         "model.numbers",
         "model.object_settings",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }
