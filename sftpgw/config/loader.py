@@ -105,31 +105,24 @@ def load_settings(
     files = FilesSettings(**given["files"])
     judge = partial(_judge_role, role_check, stores, files)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys), judge)
-    _check_usual_bucket(parts["s3"], rules)
     trust = TrustFiles(parts["auth"], auth, key_files)
     of_users = UserFiles(other_users or users_file, rules, auth, trust)
-    users = _first_users(of_users, parts["s3"])
+    users = _first_users(of_users, parts["s3"], rules)
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
-    of_files = (
-        tuple(faults.warnings),
-        stores.named,
-        auth,
-        users.trust,
-        users.make_user,
-        of_users,
-        lockout,
-    )
-    return Settings(gateway, stores.s3, ssh, limits, files, users.users, *of_files)
+    told, named = tuple(faults.warnings), stores.named
+    of_files = (auth, users.trust, users.make_user, of_users, lockout)
+    return Settings(gateway, stores.s3, ssh, limits, files, users.users, told, named, *of_files)
 
 
 def _judge_role(check: RoleCheck, stores: Stores, files: FilesSettings, user: User) -> None:
     check(user, stores, files)
 
 
-def _first_users(files: UserFiles, s3: Section) -> FileUsers:
+def _first_users(files: UserFiles, s3: Section, rules: UserRules) -> FileUsers:
     """The users at the start, where all faults are told together."""
+    _check_usual_bucket(s3, rules)
     loaded, faults = files.load(), s3.faults
     faults.extend(loaded.faults)
     users = finish(files.judge(loaded.texts, loaded.trust, faults))

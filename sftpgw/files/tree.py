@@ -41,6 +41,7 @@ from sftpgw.files.paths import Location, canonical
 from sftpgw.files.permissions import (
     Operation,
     allows,
+    hides_file,
     may_be_allowed_file,
     require,
     require_file_name_allowed,
@@ -125,7 +126,8 @@ class Tree:
         if isinstance(found, Unmounted):
             raise unmounted_error(found, operation)
         require(found, operation)
-        return found
+        # A hidden file is not there: then the path can only name a directory.
+        return replace(found, must_be_directory=True) if hides_file(found) else found
 
     async def _enter_file(self, operation: Operation, path: bytes) -> Location:
         """As `_enter`, for an operation on files.
@@ -254,10 +256,7 @@ class Tree:
             if await self._drop_box.make_directory(location):
                 self._report_made(location)
             return
-        kind = FileKind.DIRECTORY if location.is_fixed else await self._lookup.kind_at(location)
-        if kind is FileKind.FILE:
-            require_file_name_allowed(location)  # else the client would learn of a hidden file
-        if kind is not None:
+        if location.is_fixed or await self._lookup.kind_at(location) is not None:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)
