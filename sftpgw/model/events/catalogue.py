@@ -9,6 +9,7 @@ from sftpgw.model.events import (
     credential_events,
     file_events,
     gateway_events,
+    quota_events,
     session_events,
     store_events,
     upload_events,
@@ -21,6 +22,7 @@ TOPICS: tuple[ModuleType, ...] = (
     upload_events,
     store_events,
     gateway_events,
+    quota_events,
     user_source_events,
     credential_events,
 )
