@@ -357,10 +357,9 @@ def _of_user(user: User, field: str) -> Any:
         return getattr(user.mounts[0].access_at(()), field)
     if field == "mount":
         return tuple(mount for mount in user.mounts if mount.path)
-    if field == "groups":
-        return user.weight if user.weight != 1 else ()
-    if field == "role_arn":
-        return user.role.arn if user.role is not None else ""
+    if field in ("groups", "role_arn"):
+        role = user.role.arn if user.role is not None else ""
+        return role if field == "role_arn" else user.weight if user.weight != 1 else ()
     if field in ("quota_bytes", "quota_files"):
         quota = user.limits.quotas[0] if user.limits.quotas else QuotaLimits()
         return quota.max_bytes if field == "quota_bytes" else quota.max_files
