@@ -140,6 +140,7 @@ JUDGED |= {
     "sse_kms_context": '{"a":"b"}',
     "acl": "private",
     "tags": "a=b",
+    "session_tags": "a=b",
     "expected_bucket_owner": "123456789012",
 }
 """Text for keys whose values are judged after they were parsed."""
@@ -152,6 +153,7 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
+    "session_tags": (("s3", "scoped_credentials", "yes"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
