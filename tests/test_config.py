@@ -1042,9 +1042,7 @@ class TestObjectsOfMounts:
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
     def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
-        lines = (
-            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
-        )
+        lines = "   /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
         users = load(GATEWAY_INI, self.MOUNTS + lines).users
         assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
 
@@ -1068,11 +1066,11 @@ class TestObjectsOfMounts:
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
             (
-                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "   /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
                 "has the prefix that /box has, too; acl, tags must be the same at /twin",
             ),
             (
-                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "   /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
                 "has the prefix that /box has, too; sse must be the same at /twin",
             ),
         ],
