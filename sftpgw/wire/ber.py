@@ -94,6 +94,17 @@ def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
         offset += size_bytes
 
 
+def number(content: bytes) -> int:
+    """A number of its bytes.
+
+    :param content: the content of an element.
+    :raises BadBer: it has no byte, or more than LDAP's numbers have.
+    """
+    if not 0 < len(content) <= _MOST_INTEGER_BYTES:
+        raise BadBer("a number has no byte, or more than four")
+    return int.from_bytes(content, "big", signed=True)
+
+
 class Fields:
     """The elements of a sequence, from left to right.
 
@@ -134,7 +145,4 @@ class Fields:
         :param tag: the tag that it must have.
         :raises BadBer: it is none, or too large.
         """
-        content = self.take(tag)
-        if not 0 < len(content) <= _MOST_INTEGER_BYTES:
-            raise BadBer("a number has no byte, or more than four")
-        return int.from_bytes(content, "big", signed=True)
+        return number(self.take(tag))

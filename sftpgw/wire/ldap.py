@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from sftpgw.wire.ber import (
     BOOLEAN,
@@ -24,6 +25,7 @@ from sftpgw.wire.ber import (
     element,
     elements,
     integer,
+    number,
 )
 
 MAX_VALUES = 1_000
@@ -151,10 +153,10 @@ class Search:
     most: int
 
 
-def bind_request(number: int, dn: str, password: bytes) -> bytes:
+def bind_request(message: int, dn: str, password: bytes) -> bytes:
     """A simple bind.
 
-    :param number: the number of the message.
+    :param message: the number of the message.
     :param dn: the name of the entry.
     :param password: its password.
     :raises ValueError: the password is empty: servers answer that with success, and have checked
@@ -165,13 +167,13 @@ def bind_request(number: int, dn: str, password: bytes) -> bytes:
     body = element(
         _BIND, integer(_VERSION), element(OCTETS, dn.encode()), element(_SIMPLE, password)
     )
-    return element(SEQUENCE, integer(number), body)
+    return element(SEQUENCE, integer(message), body)
 
 
-def search_request(number: int, search: Search, time_limit_seconds: int) -> bytes:
+def search_request(message: int, search: Search, time_limit_seconds: int) -> bytes:
     """A search. Aliases are not followed.
 
-    :param number: the number of the message.
+    :param message: the number of the message.
     :param search: what is searched for.
     :param time_limit_seconds: how long the server may search.
     """
@@ -186,24 +188,24 @@ def search_request(number: int, search: Search, time_limit_seconds: int) -> byte
         search.filter,
         element(SEQUENCE, *(element(OCTETS, name.encode()) for name in search.attributes)),
     )
-    return element(SEQUENCE, integer(number), body)
+    return element(SEQUENCE, integer(message), body)
 
 
-def start_tls_request(number: int) -> bytes:
+def start_tls_request(message: int) -> bytes:
     """Asks for TLS.
 
-    :param number: the number of the message.
+    :param message: the number of the message.
     """
     body = element(_EXTENDED, element(_EXTENDED_NAME, START_TLS))
-    return element(SEQUENCE, integer(number), body)
+    return element(SEQUENCE, integer(message), body)
 
 
-def unbind_request(number: int) -> bytes:
+def unbind_request(message: int) -> bytes:
     """The last message of a connection.
 
-    :param number: the number of the message.
+    :param message: the number of the message.
     """
-    return element(SEQUENCE, integer(number), element(_UNBIND))
+    return element(SEQUENCE, integer(message), element(_UNBIND))
 
 
 def read_message(data: bytes) -> Message:
@@ -215,10 +217,11 @@ def read_message(data: bytes) -> Message:
     outer = list(elements(data))
     if len(outer) != 1 or outer[0][0] != SEQUENCE:
         raise BadBer("a message is no sequence")
-    parts = elements(outer[0][1])
-    number = Fields(element(*next(parts, (SEQUENCE, b"")))).take_number(INTEGER)
-    tag, content = next(parts, (0, b""))
-    return Message(number, tag, content)
+    parts = list(islice(elements(outer[0][1]), 2))
+    if len(parts) < 2 or parts[0][0] != INTEGER:
+        raise BadBer("a message has no number, or no answer")
+    tag, content = parts[1]
+    return Message(number(parts[0][1]), tag, content)
 
 
 def read_result(content: bytes) -> Result:

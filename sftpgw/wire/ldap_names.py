@@ -50,6 +50,15 @@ def fill_name(template: str, user_name: str) -> str:
     return template.replace(USER_NAME, escaped(user_name))
 
 
+def name_above(name: str) -> str:
+    """The name above that of an entry, as it is written; empty if there is none.
+
+    :param name: a name, or a template of `fill_name`.
+    """
+    match = re.fullmatch(r"(?:\\.|[^\\,])*,(.*)", name, re.DOTALL)
+    return "" if match is None else match[1]
+
+
 def check_template(template: str) -> None:
     """Check a template of `fill_name`.
 
