@@ -170,8 +170,7 @@ class Gateway:
         )
 
     def _make_authenticator(self) -> Authenticator:
-        users = self._users
-        return chained(users, users, self._settings, self._reactor, self._events)
+        return chained(self._users, self._settings, self._reactor, self._events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix

@@ -73,17 +73,18 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     return replace(settings, warnings=(*settings.warnings, *_legacy_warnings(settings)))
 
 
-def faults_with_users(path: Path, users: Path) -> tuple[str, ...]:
+def faults_with_users(path: Path, users: Path) -> dict[str, str]:
     """The faults of the configuration if the users were others. Nothing is made or opened.
 
     :param path: where sftpgw.ini is.
     :param users: the file or directory of users, in place of what sftpgw.ini names.
+    :returns: the faults, by what they say without the numbers of lines.
     """
     try:
         _load(str(path), is_start=False, users=users)
     except ConfigError as error:
-        return error.faults
-    return ()
+        return dict(zip(error.unplaced, error.faults, strict=True))
+    return {}
 
 
 def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:

@@ -15,12 +15,12 @@ from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_source import HttpAsker
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser
-from sftpgw.auth.user_records import UserDirectory
-from sftpgw.errors import ConfigError
+from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.auth.sources.questions import GivenUser
+from sftpgw.errors import BadAnswer, ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import FILE_SOURCE, AuthSettings, MakeUser, Settings
 from sftpgw.model.users import User
@@ -29,16 +29,11 @@ SECRET_BYTES = 32
 
 
 def chained(
-    records: Authenticator,
-    directory: UserDirectory,
-    settings: Settings,
-    reactor: Any,
-    events: EventSink,
+    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: decides about the users of files.
-    :param directory: knows them.
+    :param records: the users of files.
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
@@ -51,7 +46,7 @@ def chained(
         for name in settings.auth.sources
         if name != FILE_SOURCE
     ]
-    return SourceChain(records, directory, sources, KeyRules(settings.key_trust))
+    return SourceChain(records, sources, KeyRules(settings.key_trust))
 
 
 def _asked_source(
@@ -86,4 +81,5 @@ def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
         pool=HTTPConnectionPool(reactor),
     )
     token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
-    return HttpAsker(auth, HttpUserClient(agent, reactor, auth.http_timeout_seconds, token))
+    client = ServiceClient(agent, reactor, auth.http_timeout_seconds, "[auth] http_timeout")
+    return HttpAsker(auth, client, token)

@@ -81,11 +81,16 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def faults_of(load: Load, *texts: str | None) -> list[str]:
+def placed_faults_of(load: Load, *texts: str | None) -> list[str]:
     """The faults, without the folder in front."""
     with pytest.raises(ConfigError) as caught:
         load(*texts)
     return [re.sub(r"^/.*/(?=\w+\.ini:)", "", line) for line in caught.value.faults]
+
+
+def faults_of(load: Load, *texts: str | None) -> list[str]:
+    """The faults, without the folder in front and the number of the line."""
+    return [re.sub(r"^(\w+\.ini):[0-9]+:", r"\1:", line) for line in placed_faults_of(load, *texts)]
 
 
 def gateway_faults(load: Load, section: str, line: str) -> list[str]:
@@ -460,27 +465,73 @@ NO_LINE = (
 )
 
 
+def test_each_fault_has_its_line(load: Load) -> None:
+    users_ini = """\
+# The users.
+[*]
+key_prefix = home/{username}/
+permissions = lst
+
+[*partners]
+mount =
+    /shared s3://uploads/shared/
+    # The next one is wrong.
+    /other elsewhere
+
+[alice]
+groups = partners friends
+authorized_keys =
+    ssh-ed25519 AAAA
+
+    # an old one
+    junk
+    ssh-ed25519 BBBB
+    rubbish
+permissions /nowhere/at/all = list
+mount = /a s3://uploads/a/
+    /a s3://uploads/b/
+
+[bob]
+weigth = 3
+
+[bob]
+"""
+    found = placed_faults_of(load, GATEWAY_INI.replace("bucket = uploads", ""), users_ini)
+    assert [re.sub(r"(\]| [a-z_]+): .*", r"\1", fault) for fault in found] == [
+        "users.ini:28: [bob]",
+        "users.ini:4: [*] permissions",
+        "users.ini:10: [*partners] mount",
+        "users.ini:13: [alice] groups",
+        "users.ini:23: [alice] mount",
+        "users.ini:18: [alice] authorized_keys",
+        "users.ini:20: [alice] authorized_keys",
+        "users.ini:26: [bob] weigth",
+        "users.ini:25: [bob]",
+        "sftpgw.ini:4: [s3] bucket",
+    ]
+
+
 def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
-    faults = faults_of(
+    faults = placed_faults_of(
         load,
         "stray = 1\n[s3]\nbucket = uploads\njunk\nbucket = twice\n[gateway]\nhost_keys = host_key\n"
         "[s3]\npart_size = 1MiB\n[]\n[ssh]\nauth_tries = 0\n",
     )
     assert faults == [
-        "sftpgw.ini: line 1 comes before any [section]; move it into one",
-        "sftpgw.ini: [s3] bucket: comes again in line 5; keep one",
-        "sftpgw.ini: [s3]: comes again in line 8; keep one",
-        f"sftpgw.ini: line 4 {NO_LINE}",
-        f"sftpgw.ini: line 10 {NO_LINE}",
-        "sftpgw.ini: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
+        "sftpgw.ini:1: comes before any [section]; move it into one",
+        f"sftpgw.ini:4: {NO_LINE}",
+        "sftpgw.ini:5: [s3] bucket: comes again; keep one (the first is in line 3)",
+        f"sftpgw.ini:10: {NO_LINE}",
+        "sftpgw.ini:8: [s3]: comes again; keep one (the first is in line 2)",
+        "sftpgw.ini:12: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: line 4 "),
-        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: line 4 "),
+        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: "),
+        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: "),
         ("ssh-rsa AAAAB3NzaC1yc2EAAA= alice", "users.ini: [alice]: ssh-rsa AAAAB3NzaC1yc2EAAA… "),
     ],
 )
@@ -563,7 +614,7 @@ password_hash = $2b$
         ("[al]\nkey_prefix = a\npassword_hash = plain", "[al] password_hash: is not a hash"),
         (
             "[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk",
-            "[al] authorized_keys: key 2 (line 5): ",
+            "[al] authorized_keys: key 2: ",
         ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
         (
@@ -571,7 +622,7 @@ password_hash = $2b$
                 "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
                 "authorized_keys = junk"
             ),
-            "[al] authorized_keys: key 1 (line 6): is not a key",
+            "[al] authorized_keys: key 1: is not a key",
         ),
         (
             (
@@ -768,7 +819,7 @@ def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
             bucket_check=bucket_check,
         )
     (line,) = caught.value.faults
-    assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
+    assert line.endswith("users.ini:6: [alice] bucket: no endpoint for other")
     assert sorted(asked) == [("uploads", "other"), ("uploads", "uploads")]
 
 

@@ -31,6 +31,14 @@ class LoginAttempt:
     user_name: bytes
     peer_host: str | None
 
+    @property
+    def name(self) -> str | None:
+        """The user's name; None if it is not UTF-8, which no user's name is."""
+        try:
+            return self.user_name.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:

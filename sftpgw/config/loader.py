@@ -29,7 +29,6 @@ from sftpgw.config.stores import (
 )
 from sftpgw.config.tables import SECTIONS
 from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
-from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     FILE_SOURCE,
     HOST_KEY_NAMES,
@@ -81,7 +80,7 @@ def load_settings(
     faults = Faults()
     sections = read_sections(file, faults)
     if sections is None:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     _refuse_unknown(sections)
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
@@ -100,7 +99,7 @@ def load_settings(
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     files, known = FilesSettings(**given["files"]), MappingProxyType(users)
     told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
     of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
@@ -140,7 +139,7 @@ def reload_users(
     if not settings.s3.bucket and _needs_usual_bucket(users):
         faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
     if faults.lines:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     return MappingProxyType(users)
 
 

@@ -44,6 +44,7 @@ ReadKey = Callable[[str], AuthorizedKey]
 """The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
+KEYS = "authorized_keys"
 LOGIN_FIELDS = tuple(each.name for each in fields(LoginRules))
 LIMIT_FIELDS = tuple(each.name for each in fields(UserLimits))
 NO_LIMITS = UserLimits()
@@ -254,7 +255,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
     if not mounts and not any(key in each.given for each in layers for key in PLACES):
         text = f"is missing; write one such as home/{name}/, or / for the whole bucket"
         own.fault("key_prefix", text)
-    keys = _read_keys(own, said.values.get("authorized_keys", ()), rules.read_key)
+    keys = _read_keys(own, rules.read_key)
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
@@ -295,30 +296,20 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+def _read_keys(section: Section, read_key: ReadKey) -> list[AuthorizedKey]:
     keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for index, line in enumerate(section.given.get(KEYS, "").split("\n")):
+        if not line:
+            continue
+        number += 1
         try:
             key = read_key(line)
             if keys.setdefault((key.blob, key.is_authority), key) != key:
                 raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
-            section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
+            section.fault(KEYS, f"key {number}: {error}", index)
     return list(keys.values())
-
-
-def _line_of(section: Section, wanted: str) -> str:
-    """Where the file has the line `wanted` of a section, as far as it can be found."""
-    try:
-        text = section.file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):  # it has been read once, and has changed since
-        return ""
-    is_inside = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
-        if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
-            return f" (line {number})"
-    return ""
 
 
 def _check_login(

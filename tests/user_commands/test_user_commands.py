@@ -199,6 +199,7 @@ def test_faults_that_were_there_before_are_not_in_the_way(operator: Operator) ->
     operator.users.write_text(f"{BEGINNING}\n[broken]\nweight = 0\n", encoding="utf-8")
     operator.run("add", "alice", "--key", KEYS[1])
     assert "[alice]" in operator.text
+    operator.run("disable", "bob")  # which moves the faults to other lines
     operator.run("remove", "broken")
     assert set(operator.login("alice").authorized_keys)
 

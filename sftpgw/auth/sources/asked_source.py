@@ -1,4 +1,4 @@
-"""Users whom a service or a server knows: it verifies passwords, and has their keys.
+"""Users whom a service or a server knows: it has their keys, and verifies passwords or has hashes.
 
 Knows: when a source is asked, and how long its answers count. It is the same for all kinds.
 Must not know: how a source is asked (`http_source`, `ldap_source`), or what users are made of.
@@ -14,7 +14,8 @@ Rules
 4. An answer that makes no sense is none: the user is refused, what was wrong is logged, and the
    last good answer is not used in its place. The attempt is not the client's fault.
 5. Questions about the same user, address and password that are under way are one question.
-6. An answer is for one address, since a source may tell them apart. Addresses, and IPv6 /64s, share
+6. An answer is for one address, since a source may tell them apart, unless it has records: these
+   are the same for all. Addresses, and IPv6 /64s, share
    the room for answers (`aio.lru.SharedLRU`): one of them does not push out what others need.
    Refusals have room of their own: they cost a client no proof.
 """
@@ -28,13 +29,8 @@ from typing import Protocol
 
 from sftpgw.aio.lru import SharedLRU
 from sftpgw.aio.shared_work import SharedWork
-from sftpgw.auth.sources.questions import (
-    AnswerUnusable,
-    BadAnswer,
-    GivenUser,
-    Question,
-    SourceAway,
-)
+from sftpgw.auth.sources.questions import AnswerUnusable, GivenUser, Question
+from sftpgw.errors import BadAnswer, SourceAway
 from sftpgw.model.addresses import address_of, source_of
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -97,6 +93,8 @@ class AskedUserSource:
     :param clock: tells how old answers are.
     :param events: takes what is wrong with the source.
     :param secret: makes the digests of passwords; random, and kept nowhere.
+    :param has_records: the source has records of users with hashes of passwords, the same for each
+        address, and verifies nothing.
     """
 
     def __init__(
@@ -109,6 +107,7 @@ class AskedUserSource:
         clock: Clock,
         events: EventSink,
         secret: bytes,
+        has_records: bool = False,
     ) -> None:
         self._name = name
         self._asker = asker
@@ -117,9 +116,15 @@ class AskedUserSource:
         self._clock = clock
         self._events = events
         self._secret = secret
+        self._has_records = has_records
         self._answers: SharedLRU[_Key, _Answer] = SharedLRU(MAX_ANSWERS)
         self._refusals: SharedLRU[_Key, _Answer] = SharedLRU(MAX_ANSWERS)
         self._asking: SharedWork[_Key, _Answer] = SharedWork()
+
+    @property
+    def verifies_passwords(self) -> bool:
+        """Whether the source verifies passwords. If not, its users have hashes of them."""
+        return not self._has_records
 
     async def find(
         self, name: str, peer_host: str | None, password: bytes | None = None
@@ -133,7 +138,7 @@ class AskedUserSource:
             makes no sense.
         """
         address = str(address_of(peer_host) or "")
-        key = (name, address, self._digest(name, password))
+        key = (name, "" if self._has_records else address, self._digest(name, password))
         known = self._answers.get(key) or self._refusals.get(key)
         if known is not None and self._age_seconds(known) < self._times.cache_seconds:
             return known.user
@@ -153,7 +158,7 @@ class AskedUserSource:
         user = None if known is None else known.user
         is_usable = known is not None and self._age_seconds(known) < self._times.stale_seconds
         is_stale = user is not None and is_usable
-        self._events.emit(UserSourceAway(source=self._name, reason=str(error), stale=is_stale))
+        self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
         if user is None or not is_usable:
             raise error
         return user
@@ -172,9 +177,9 @@ class AskedUserSource:
             user = None if said is None else self._make_user(question.name, said)
         except BadAnswer as error:
             self._events.emit(
-                UserSourceAnswerBad(source=self._name, user=question.name, reason=str(error))
+                UserSourceAnswerBad(source=self._name, user=question.name, reason=error.message)
             )
-            raise AnswerUnusable(str(error)) from None
+            raise AnswerUnusable(error.message) from None
         return _Answer(user, self._clock.seconds())
 
     def _age_seconds(self, known: _Answer) -> float:

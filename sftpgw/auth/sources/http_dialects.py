@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser, Question
+from sftpgw.auth.sources.questions import GivenUser, Question
+from sftpgw.errors import BadAnswer
+from sftpgw.http.service_client import ServiceRequest
 from sftpgw.model.settings import HttpDialect
 
 MAX_KEYS = 100
@@ -28,23 +28,7 @@ _USER_NAME = "${transfer:UserName}"
 _LOGICAL = "LOGICAL"
 
 
-@dataclass(frozen=True, slots=True)
-class HttpQuestion:
-    """The same as a request.
-
-    :ivar method: GET or POST.
-    :ivar url: where to.
-    :ivar headers: what is sent beside the usual ones.
-    :ivar body: the body; empty for none.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, bytes] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> HttpQuestion:
+def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> ServiceRequest:
     """The request for a question.
 
     :param dialect: how the service speaks.
@@ -72,10 +56,10 @@ def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> H
         if password is not None:
             event["password"] = _text(password)
     headers = {"Content-Type": b"application/json", "Accept": b"application/json"}
-    return HttpQuestion("POST", url, headers, json.dumps(event).encode())
+    return ServiceRequest("POST", url, headers, json.dumps(event).encode())
 
 
-def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
+def _ask_transfer(url: str, server_id: str, question: Question) -> ServiceRequest:
     query = urlencode({"protocol": "SFTP", "sourceIp": question.address})
     path = f"/servers/{quote(server_id, safe='')}/users/{quote(question.name, safe='')}/config"
     headers = {"Accept": b"application/json"}
@@ -87,7 +71,7 @@ def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
         # Never left out, nor blank: a service that reads this one only would take the question for
         # one about keys, and name the user.
         headers["Password"] = question.password if fits else encoded
-    return HttpQuestion("GET", f"{url}{path}?{query}", headers)
+    return ServiceRequest("GET", f"{url}{path}?{query}", headers)
 
 
 def _text(password: bytes) -> str:

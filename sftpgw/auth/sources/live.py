@@ -123,3 +123,14 @@ class LiveUsers:
         :param password: as the client has sent it.
         """
         return await self._now.authenticator.user_of_password(attempt, password)
+
+    async def judge_password(
+        self, user: User | None, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user, if the password has the hash of their record.
+
+        :param user: the record of the user, of any source; None if there is none.
+        :param attempt: the name, and where the client is.
+        :param password: as the client has sent it.
+        """
+        return await self._now.authenticator.judge_password(user, attempt, password)

@@ -11,17 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
-class SourceAway(Exception):
-    """A source does not answer, or has a fault of its own. The text says which."""
+from sftpgw.errors import SourceAway
 
 
 class AnswerUnusable(SourceAway):
     """A source has answered something else than a user. The text says what is wrong."""
-
-
-class BadAnswer(Exception):
-    """The source has answered with something else than a user. The text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,11 @@ from sftpgw.auth.authenticator import LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource
 from sftpgw.auth.sources.chain import SourceChain
-from sftpgw.auth.sources.http_client import (
-    MAX_ANSWER_BYTES,
-    MAX_AT_ONCE,
-    MAX_TRIES,
-    HttpUserClient,
-)
 from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.auth.sources.questions import AnswerUnusable, BadAnswer, GivenUser, SourceAway
+from sftpgw.auth.sources.questions import AnswerUnusable, GivenUser
+from sftpgw.errors import BadAnswer, SourceAway
+from sftpgw.http.service_client import MAX_ANSWER_BYTES, MAX_AT_ONCE, MAX_TRIES, ServiceClient
 from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once
@@ -99,10 +95,12 @@ class World:
 
     def source_of(self, agent: Any) -> AskedUserSource:
         settings = self.settings
-        client = HttpUserClient(agent, self.clock, settings.http_timeout_seconds, "the-token")
+        client = ServiceClient(
+            agent, self.clock, settings.http_timeout_seconds, "[auth] http_timeout"
+        )
         return AskedUserSource(
             "http",
-            HttpAsker(settings, client),
+            HttpAsker(settings, client, "the-token"),
             self.make_user,
             AnswerTimes(settings.http_cache_seconds, settings.http_stale_seconds),
             clock=self.clock,
@@ -231,7 +229,7 @@ def test_an_address_that_asks_for_many_does_not_push_out_what_others_need(
 )
 def test_what_is_no_name_is_not_sent_to_the_service(world: World, name: bytes) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
     outcomes: list[Any] = []
     attempt = LoginAttempt(name, "192.0.2.1")
     Deferred.fromCoroutine(chain.user_of_password(attempt, b"pass")).addBoth(outcomes.append)
@@ -390,7 +388,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
     """Services take it for none, and answer as for a login by key: with the user."""
     world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
 
     def entering(password: bytes) -> list[Any]:
         outcomes: list[Any] = []
@@ -408,7 +406,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
 @pytest.mark.parametrize("kind", ["away", "nonsense", "wrong"])
 def test_a_service_that_fails_is_no_failure_of_the_client(world: World, kind: str) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
     if kind == "away":
         world.be_away()
     elif kind == "nonsense":
