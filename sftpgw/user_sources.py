@@ -5,10 +5,14 @@ Knows: which objects a source needs. Must not know: how it finds a user.
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
@@ -16,16 +20,26 @@ from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
+from sftpgw.auth.sources.ldap_connection import LdapConnection
+from sftpgw.auth.sources.ldap_servers import (
+    LdapServer,
+    LdapServers,
+    ServerConnections,
+    ServiceAccount,
+)
+from sftpgw.auth.sources.ldap_source import LdapAsker
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.errors import BadAnswer, ConfigError
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
-from sftpgw.model.settings import FILE_SOURCE, AuthSettings, MakeUser, Settings
+from sftpgw.model.settings import FILE_SOURCE, LDAP_SOURCE, AuthSettings, MakeUser, Settings
 from sftpgw.model.users import User
 
 SECRET_BYTES = 32
+WORD_BYTES = 16
+LDAP_PORT, LDAPS_PORT = 389, 636
 
 
 def chained(
@@ -56,15 +70,21 @@ def _asked_source(
 
     def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return make_user(user_name, said.given, name)
+            return make_user(user_name, said.given, name, said.groups)
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
 
+    if name == LDAP_SOURCE:
+        times = AnswerTimes(auth.ldap_cache_seconds, auth.ldap_stale_seconds)
+        asker: Asker = _ldap_asker(auth, reactor)
+    else:
+        times = AnswerTimes(auth.http_cache_seconds, auth.http_stale_seconds)
+        asker = _http_asker(auth, reactor)
     return AskedUserSource(
         name,
-        _http_asker(auth, reactor),
+        asker,
         user_of,
-        AnswerTimes(auth.http_cache_seconds, auth.http_stale_seconds),
+        times,
         clock=reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
@@ -83,3 +103,59 @@ def _http_asker(auth: AuthSettings, reactor: Any) -> Asker:
     token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
     client = ServiceClient(agent, reactor, auth.http_timeout_seconds, "[auth] http_timeout")
     return HttpAsker(auth, client, token)
+
+
+def _ldap_asker(auth: AuthSettings, reactor: Any) -> Asker:
+    servers = LdapServers(ldap_servers(auth, reactor), reactor, auth.ldap_timeout_seconds)
+    return LdapAsker(auth, servers, reactor, secrets.token_hex(WORD_BYTES))
+
+
+def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
+    """The LDAP servers, in their order.
+
+    :param auth: ``[auth]``.
+    :param reactor: Twisted's.
+    """
+    setting = "[auth] ldap_ca_file"
+    authorities = Authorities(auth.ldap_ca_file, setting, setting, "[auth] ldap_url")
+    policy = VerifyingPolicy(lambda: authorities)
+    account = ServiceAccount(auth.ldap_service_dn, lambda: _service_password(auth))
+    return [
+        ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
+        for url in auth.ldap_urls
+    ]
+
+
+def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor: Any) -> LdapServer:
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "ldaps"
+    port = parts.port or (LDAPS_PORT if is_tls else LDAP_PORT)
+    timeout_seconds = auth.ldap_timeout_seconds / len(auth.ldap_urls)
+    endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=timeout_seconds)
+
+    def creator() -> Any:
+        return policy.creatorForNetloc(host.encode("ascii"), port)
+
+    def connect() -> Deferred[LdapConnection]:
+        wrapped = wrapClientTLS(creator(), endpoint) if is_tls else endpoint
+        connecting: Deferred[LdapConnection] = connectProtocol(wrapped, LdapConnection())
+        return connecting
+
+    return LdapServer(url, connect, creator if auth.ldap_starttls and not is_tls else None)
+
+
+def _service_password(auth: AuthSettings) -> bytes:
+    """The password of the service account. :raises ValueError: there is none"""
+    if auth.ldap_service_password_env:
+        name = auth.ldap_service_password_env
+        password, where = os.environ.get(name, "").encode(), f"the environment variable {name}"
+    else:
+        where = auth.ldap_service_password_file
+        try:
+            password = Path(where).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error.strerror}") from None
+    password = password.rstrip(b"\r\n")
+    if not password:
+        raise ValueError(f"{where} has no password of [auth] ldap_service_dn")
+    return password

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sftpgw.config.ini_file import Section
+from sftpgw.config.ldap_settings import ANY_LDAP, LdapReaders, check_ldap
 from sftpgw.model.key_trust import NOTHING_REVOKED, KeyTrust, RevokedKeys
 from sftpgw.model.settings import HTTP_SOURCE, AuthSettings
 from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
 
-PATHS = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+PATHS = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 """The keys that name files."""
 
 LARGEST_BYTES = 16 * MIB
@@ -31,10 +35,12 @@ class KeyFileReaders:
 
     :ivar authorities: reads ``ca_keys``.
     :ivar revoked: reads ``revoked_keys``.
+    :ivar ldap: judge names and filters.
     """
 
     authorities: Callable[[bytes], frozenset[bytes]]
     revoked: Callable[[bytes], RevokedKeys]
+    ldap: LdapReaders = ANY_LDAP
 
 
 NO_READERS = KeyFileReaders(lambda data: frozenset(), lambda data: NOTHING_REVOKED)
@@ -54,7 +60,9 @@ def read_auth_settings(
     auth = AuthSettings(**{**given, **paths})
     if HTTP_SOURCE in auth.sources and not auth.http_url:
         section.fault("http_url", "is missing; write the URL of the service that sources names")
+    check_ldap(section, auth, readers.ldap)
     _read(section, paths, "http_token_file", len, 0)
+    _read(section, paths, "ldap_service_password_file", len, 0)
     authorities = _read(section, paths, "ca_keys", readers.authorities, frozenset[bytes]())
     revoked = _read(section, paths, "revoked_keys", readers.revoked, NOTHING_REVOKED)
     return auth, KeyTrust(authorities, revoked)

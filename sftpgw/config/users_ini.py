@@ -9,7 +9,7 @@ There may be one file, or a directory of them. Sections of all files count alike
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -111,15 +111,22 @@ class GivenUsers:
         self._rules = replace(rules, has_authorities=True)
         self._allowed_buckets = allowed_buckets
 
-    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+    def make(
+        self, name: str, given: Mapping[str, str], source: str, groups: Sequence[str] = ()
+    ) -> User:
         """The user.
 
         :param name: the user's name.
         :param given: what the source says: keys of users.ini, with their texts.
         :param source: the name of the source.
+        :param groups: groups of the source. Those count that users.ini has, before those that
+            `given` names, in the order in which users.ini has them.
         :raises ConfigError: it makes no sense; has every fault.
         """
         faults = Faults()
+        counted = [each[1:] for each in self._common if each[1:] in groups]
+        if counted:
+            given = {**given, "groups": "\n".join((*counted, given.get("groups", "")))}
         common = {
             each: replace(section, given=self._inherited(section, given), faults=faults)
             for each, section in self._common.items()

@@ -25,7 +25,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from sftpgw.auth.sources.questions import BadAnswer
+from sftpgw.errors import BadAnswer
 from sftpgw.model.units import KIB
 from sftpgw.wire.ber import BadBer, whole_size_bytes
 from sftpgw.wire.ldap import (

@@ -28,7 +28,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser
+from sftpgw.auth.sources.questions import GivenUser
+from sftpgw.errors import BadAnswer
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import AuthSettings
 from sftpgw.wire.ldap import Entry

@@ -28,7 +28,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 
 from sftpgw.auth.sources.ldap_connection import ConnectionGone, LdapConnection
-from sftpgw.auth.sources.questions import BadAnswer, SourceAway
+from sftpgw.errors import BadAnswer, SourceAway
 from sftpgw.model.clock import Clock
 from sftpgw.wire.ldap import ResultCode
 

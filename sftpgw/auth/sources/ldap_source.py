@@ -32,7 +32,8 @@ from sftpgw.auth.sources.ldap_entries import (
     wanted_attributes,
 )
 from sftpgw.auth.sources.ldap_servers import AWAY_CODES, LdapServers, ServerConnections
-from sftpgw.auth.sources.questions import BadAnswer, GivenUser, Question, SourceAway
+from sftpgw.auth.sources.questions import GivenUser, Question
+from sftpgw.errors import BadAnswer, SourceAway
 from sftpgw.model.clock import Clock
 from sftpgw.model.settings import AuthSettings
 from sftpgw.wire.ldap import (
