@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.errors import BadAnswer
 from sftpgw.model.units import KIB
-from sftpgw.wire.ber import BadBer, whole_size_bytes
+from sftpgw.wire.ber import SEQUENCE, BadBer, whole_size_bytes
 from sftpgw.wire.ldap import (
     Entry,
     Message,
@@ -46,6 +46,7 @@ from sftpgw.wire.ldap import (
 
 MAX_ANSWER_BYTES = 256 * KIB
 MAX_REFERENCES = 100
+SEQUENCE_BYTE = bytes((SEQUENCE,))
 UNSOLICITED = 0
 """The number of a message by which a server says that it ends the connection."""
 
@@ -171,6 +172,8 @@ class LdapConnection(Protocol):
     def _next_message(self) -> Message | None:
         """The next whole message. :raises BadBer: it is none, or too long"""
         if self._whole_bytes is None:
+            if self._received[:1] not in (b"", SEQUENCE_BYTE):
+                raise BadBer("a message is no sequence")
             self._whole_bytes = whole_size_bytes(self._received)
             if self._whole_bytes is not None and self._whole_bytes > MAX_ANSWER_BYTES:
                 raise BadBer(f"a message has more than {MAX_ANSWER_BYTES // KIB} KiB")
