@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,12 +32,14 @@ from sftpgw.auth.sources.ldap_servers import (
 from sftpgw.auth.sources.ldap_source import LdapAsker
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import GivenUser
-from sftpgw.errors import BadAnswer, ConfigError
+from sftpgw.errors import BadAnswer, ConfigError, SourceAway
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import FILE_SOURCE, LDAP_SOURCE, AuthSettings, MakeUser, Settings
 from sftpgw.model.users import User
+from sftpgw.wire.ldap import ANY_ATTRIBUTE_FILTER as ANY_ENTRY
+from sftpgw.wire.ldap import NO_ATTRIBUTES, Scope, Search
 
 SECRET_BYTES = 32
 WORD_BYTES = 16
@@ -124,6 +128,32 @@ def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
         ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
         for url in auth.ldap_urls
     ]
+
+
+async def try_ldap(auth: AuthSettings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
+    """The LDAP servers' URLs, and why users cannot be found there; empty if all is well.
+
+    :param auth: ``[auth]``.
+    :param reactor: Twisted's.
+    """
+
+    async def look(reader: LdapConnection) -> str:
+        search = Search(auth.ldap_search_base, Scope.BASE, ANY_ENTRY, (NO_ATTRIBUTES,), 1)
+        result, found = await reader.search(search, int(auth.ldap_timeout_seconds) or 1)
+        return "" if found else f"ldap_search_base cannot be read ({result})"
+
+    async def nothing(reader: LdapConnection) -> str:
+        return ""
+
+    for url, server in zip(auth.ldap_urls, ldap_servers(auth, reactor), strict=True):
+        tried = LdapServers([server], reactor, auth.ldap_timeout_seconds)
+        work = look if auth.ldap_search_base else nothing
+        try:
+            yield url, await tried.first_that(partial(ServerConnections.reading, work=work))
+        except (SourceAway, BadAnswer) as error:
+            yield url, str(error).removeprefix(f"{url}: ")
+        finally:
+            server.close()
 
 
 def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor: Any) -> LdapServer:

@@ -86,7 +86,7 @@ class Scope(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class LdapMessage:
     """An answer.
 
     :ivar number: of the request; 0 for what the server says by itself.
@@ -117,7 +117,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LdapEntry:
     """An entry of the directory.
 
     :ivar dn: its name.
@@ -208,7 +208,7 @@ def unbind_request(message: int) -> bytes:
     return element(SEQUENCE, integer(message), element(_UNBIND))
 
 
-def read_message(data: bytes) -> Message:
+def read_message(data: bytes) -> LdapMessage:
     """The answer in `data`. Its controls are not looked at.
 
     :param data: one whole element.
@@ -221,7 +221,7 @@ def read_message(data: bytes) -> Message:
     if len(parts) < 2 or parts[0][0] != INTEGER:
         raise BadBer("a message has no number, or no answer")
     tag, content = parts[1]
-    return Message(number(parts[0][1]), tag, content)
+    return LdapMessage(number(parts[0][1]), tag, content)
 
 
 def read_result(content: bytes) -> Result:
@@ -236,7 +236,7 @@ def read_result(content: bytes) -> Result:
     return Result(code, fields.take(OCTETS).decode("utf-8", "replace"))
 
 
-def read_entry(content: bytes) -> Entry:
+def read_entry(content: bytes) -> LdapEntry:
     """An entry that a search has found.
 
     :param content: that of an answer `Reply.ENTRY`.
@@ -259,7 +259,7 @@ def read_entry(content: bytes) -> Entry:
         if count > MAX_VALUES:
             raise BadBer(f"an entry has over {MAX_VALUES} values")
         found[name] = found.get(name, ()) + values
-    return Entry(dn, found)
+    return LdapEntry(dn, found)
 
 
 def _attribute_name(description: bytes) -> str:

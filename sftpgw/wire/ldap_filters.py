@@ -57,13 +57,13 @@ def read_filter(text: str, known: frozenset[str]) -> Filter:
     """
     if len(text) > LONGEST_CHARACTERS:
         raise ValueError(f"is over {LONGEST_CHARACTERS} characters")
-    reader = _Reader(text, known)
+    reader = _FilterReader(text, known)
     encoded = reader.filter(0)
     reader.end()
     return Filter(encoded, frozenset(reader.names))
 
 
-class _Reader:
+class _FilterReader:
     """Reads a text from left to right.
 
     :ivar names: the placeholders so far.

@@ -29,8 +29,8 @@ from sftpgw.errors import BadAnswer
 from sftpgw.model.units import KIB
 from sftpgw.wire.ber import SEQUENCE, BadBer, whole_size_bytes
 from sftpgw.wire.ldap import (
-    Entry,
-    Message,
+    LdapEntry,
+    LdapMessage,
     Reply,
     Result,
     ResultCode,
@@ -68,7 +68,7 @@ class LdapConnection(Protocol):
         self._received = bytearray()
         self._whole_bytes: int | None = None
         self._last_number = 0
-        self._answer: _Answer | None = None
+        self._answer: _LdapAnswer | None = None
         self._why = "the connection has ended"
 
     def connectionMade(self) -> None:
@@ -85,7 +85,9 @@ class LdapConnection(Protocol):
         found = await self._ask(Reply.BIND, lambda number: bind_request(number, dn, password))
         return found.result
 
-    async def search(self, search: Search, time_limit_seconds: int) -> tuple[Result, list[Entry]]:
+    async def search(
+        self, search: Search, time_limit_seconds: int
+    ) -> tuple[Result, list[LdapEntry]]:
         """How a search has ended, and the entries that it has found.
 
         :param search: what is searched for.
@@ -150,12 +152,12 @@ class LdapConnection(Protocol):
             self._why = reason.getErrorMessage() or self._why
         self._fail(ConnectionGone(self._why))
 
-    async def _ask(self, last: Reply, request: Callable[[int], bytes]) -> _Answer:
+    async def _ask(self, last: Reply, request: Callable[[int], bytes]) -> _LdapAnswer:
         if not self.is_usable:
             raise ConnectionGone(self._why)
         self._last_number += 1
         data = request(self._last_number)
-        answer = self._answer = _Answer(self._last_number, last)
+        answer = self._answer = _LdapAnswer(self._last_number, last)
         self._write(data)
         try:
             await answer.whole
@@ -169,7 +171,7 @@ class LdapConnection(Protocol):
     def _write(self, data: bytes) -> None:
         self.transport.write(data)  # type: ignore[union-attr]
 
-    def _next_message(self) -> Message | None:
+    def _next_message(self) -> LdapMessage | None:
         """The next whole message. :raises BadBer: it is none, or too long"""
         if self._whole_bytes is None:
             if self._received[:1] not in (b"", SEQUENCE_BYTE):
@@ -184,7 +186,7 @@ class LdapConnection(Protocol):
         self._whole_bytes = None
         return read_message(data)
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: LdapMessage) -> None:
         if message.number == UNSOLICITED:
             text = read_result(message.content)
             self._fail(ConnectionGone(f"the server ends the connection ({text})"))
@@ -201,7 +203,7 @@ class LdapConnection(Protocol):
             answer.whole.errback(error)
 
 
-class _Answer:
+class _LdapAnswer:
     """What has come of an answer.
 
     :ivar number: that of the request.
@@ -215,12 +217,12 @@ class _Answer:
     def __init__(self, number: int, last: Reply) -> None:
         self.number = number
         self.whole: Deferred[None] = Deferred()
-        self.entries: list[Entry] = []
+        self.entries: list[LdapEntry] = []
         self._last = last
         self._references = 0
         self._left_bytes = MAX_ANSWER_BYTES
 
-    def take(self, message: Message) -> None:
+    def take(self, message: LdapMessage) -> None:
         """Add a message. :raises BadBer: it makes no sense here"""
         self._left_bytes -= len(message.content)
         if self.whole.called:

@@ -32,7 +32,7 @@ from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.errors import BadAnswer
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import AuthSettings
-from sftpgw.wire.ldap import Entry
+from sftpgw.wire.ldap import LdapEntry
 from sftpgw.wire.ldap_names import comparable, folded, lies_below, read_name
 
 MAX_KEYS = 100
@@ -71,7 +71,7 @@ def wanted_attributes(settings: AuthSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in (*named, *OF_ACCOUNTS) if name))
 
 
-def has_name(entry: Entry, name: str, settings: AuthSettings) -> bool:
+def has_name(entry: LdapEntry, name: str, settings: AuthSettings) -> bool:
     """Whether an entry is that of a user (rule 1).
 
     :param entry: the entry.
@@ -82,7 +82,7 @@ def has_name(entry: Entry, name: str, settings: AuthSettings) -> bool:
     return any(normalized(each.decode("utf-8", "replace")) == normalized(name) for each in values)
 
 
-def given_user(entry: Entry, groups: Iterable[str], settings: AuthSettings) -> GivenUser:
+def given_user(entry: LdapEntry, groups: Iterable[str], settings: AuthSettings) -> GivenUser:
     """What the entry says.
 
     :param entry: the entry.
@@ -111,7 +111,7 @@ def given_user(entry: Entry, groups: Iterable[str], settings: AuthSettings) -> G
     return GivenUser(given, groups=_group_names(all_groups, settings))
 
 
-def _texts(entry: Entry, attribute: str) -> tuple[str, ...]:
+def _texts(entry: LdapEntry, attribute: str) -> tuple[str, ...]:
     try:
         texts = tuple(each.decode("utf-8").strip() for each in entry.values(attribute))
     except UnicodeDecodeError:
@@ -146,7 +146,7 @@ def _mapped(pairs: Iterable[tuple[str, str]]) -> Mapping[object, str]:
     }
 
 
-def _is_disabled(entry: Entry) -> bool:
+def _is_disabled(entry: LdapEntry) -> bool:
     control = _number(entry, "userAccountControl") or 0
     return (
         LOCKED_FOR_EVER in entry.values("pwdAccountLockedTime")
@@ -155,7 +155,7 @@ def _is_disabled(entry: Entry) -> bool:
     )
 
 
-def _expires(entry: Entry) -> str | None:
+def _expires(entry: LdapEntry) -> str | None:
     """When the account ends, as users.ini has it."""
     days, ticks = _number(entry, "shadowExpire"), _number(entry, "accountExpires")
     moments = []
@@ -169,7 +169,7 @@ def _expires(entry: Entry) -> str | None:
     return min(moments).isoformat() if moments else None
 
 
-def _number(entry: Entry, attribute: str) -> int | None:
+def _number(entry: LdapEntry, attribute: str) -> int | None:
     values = entry.values(attribute)
     if not values:
         return None

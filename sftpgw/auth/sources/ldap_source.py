@@ -39,7 +39,7 @@ from sftpgw.model.settings import AuthSettings
 from sftpgw.wire.ldap import (
     ANY_ATTRIBUTE_FILTER,
     NO_ATTRIBUTES,
-    Entry,
+    LdapEntry,
     Result,
     ResultCode,
     Scope,
@@ -90,7 +90,7 @@ class _Found:
     :ivar groups: the names of the entries of the user's groups.
     """
 
-    entry: Entry | None
+    entry: LdapEntry | None
     dn: str
     groups: tuple[str, ...] = ()
 
@@ -183,7 +183,7 @@ class LdapAsker:
         dn = self._safe(entry.dn) if entry is not None else self._no_dn
         return _Found(entry, dn, await self._groups(reader, name, dn))
 
-    async def _entry(self, reader: LdapConnection, name: str) -> Entry | None:
+    async def _entry(self, reader: LdapConnection, name: str) -> LdapEntry | None:
         known = {"username": name.encode()}
         if self._by_template:
             base, scope, filter_ = self._template_dn(name), Scope.BASE, ANY_ATTRIBUTE_FILTER
@@ -214,7 +214,7 @@ class LdapAsker:
         )
         return tuple(entry.dn for entry in await self._search(reader, search))
 
-    async def _search(self, reader: LdapConnection, search: Search) -> list[Entry]:
+    async def _search(self, reader: LdapConnection, search: Search) -> list[LdapEntry]:
         """The entries. :raises BadAnswer, ConnectionGone: the server does not search"""
         time_limit_seconds = max(1, int(self._settings.ldap_timeout_seconds))
         result, entries = await reader.search(search, time_limit_seconds)
