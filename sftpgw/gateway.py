@@ -10,14 +10,11 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
@@ -32,13 +29,13 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.aio.work.stepped import in_turns
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
-from sftpgw.config.users_ini import user_files
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -51,18 +48,18 @@ from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import OnChange, Settings
+from sftpgw.model.steps import Steps
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
-from sftpgw.ssh.context import OpenConnection
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
-from sftpgw.startup import check_requests, read_users, request_limits
+from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.plan import UserChanges, expired
+from sftpgw.user_reload.account_sessions import AccountSessions
+from sftpgw.user_reload.plan import STEP_USERS, UserChanges
 from sftpgw.user_reload.reloader import UserReloader
 from sftpgw.user_sources import chained
 
@@ -83,6 +80,8 @@ WINDOWS_SHARE = 4
 """Windows share this fraction of all memory, a quarter, and never block the queue for parts. Those
 of users below a fair share may exceed it (`ssh/window_shares`)."""
 
+T = TypeVar("T")
+
 log = Logger("sftpgw")
 
 
@@ -100,7 +99,7 @@ class Gateway:
         self._settings = settings
         self._reactor = reactor
         threads = LoginThreads(reactor)
-        self._users = LiveUsers(settings.users, threads.run, KeyRules(settings.key_trust))
+        self._users = LiveUsers(settings.users, threads.run, settings.key_trust, settings.make_user)
         weight_of = self._users.weight_of
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
@@ -130,7 +129,7 @@ class Gateway:
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
-        self._accounts: WeakKeyDictionary[GatewayAvatar, User] = WeakKeyDictionary()
+        self._sessions = AccountSessions(lambda: self.factory.connections)
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -140,7 +139,9 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(self._make_authenticator(), self._make_avatar),
+            portal=make_portal(
+                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
+            ),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -171,6 +172,11 @@ class Gateway:
 
     def _make_authenticator(self) -> Authenticator:
         return chained(self._users, self._settings, self._reactor, self._events)
+
+    def _make_lockout(self) -> Lockout:
+        settings = self._settings
+        exempt_networks = settings.ssh.exempt_networks
+        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -206,49 +212,48 @@ class Gateway:
             random=random.random,
         )
 
-    def _make_reloader(self) -> UserReloader:
-        settings = self._settings
-        files = UserFilesOnDisk(Path(settings.users_path), user_files, lambda: read_users(settings))
+    def _make_reloader(self) -> UserReloader | None:
+        files = self._settings.user_files
+        if files is None:
+            return None
         return UserReloader(
             files,
             self._users,
             in_thread=deferToThread,
+            in_turns=self._in_turns,
             clock=self._reactor,
             events=self._events,
-            on_changes=self._on_user_changes,
+            follow=self._follow_changes,
         )
+
+    def _in_turns(self, steps: Steps[T]) -> Coroutine[Any, Any, T]:
+        return in_turns(self._work, ("/users", "", ""), "users", steps)
 
     def reload_users(self) -> None:
         """Read the files of users again."""
-        self._reloader.ask()
+        if self._reloader is not None:
+            self._reloader.ask()
 
-    def _on_user_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
+    def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
-        self._sweeper.add_targets(targets_of(self._settings.store_of, users.values()))
-        buckets = {mount.bucket for user in users.values() for mount in user.mounts}
-        self._rename_recovery.add_buckets(sorted(buckets))
+        for first in range(0, len(changes.fresh), STEP_USERS):
+            users = changes.fresh[first : first + STEP_USERS]
+            self._sweeper.add_targets(targets_of(self._settings.store_of, users))
+            buckets = {mount.bucket for user in users for mount in user.mounts}
+            self._rename_recovery.add_buckets(sorted(buckets))
+            yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
-        return self._disconnect(changes.ended, "the account has changed")
+        return (yield from self._sessions.end_of_users(changes.ended))
 
     async def _end_expired(self) -> None:
-        names = expired(self._accounts.values(), time.time())
-        self._disconnect(names, "the account has expired")
-
-    def _disconnect(self, names: frozenset[str], text: str) -> int:
-        """Disconnect these users. Returns how many connections there were."""
-        if not names:
-            return 0
-        found = [each for each in self.factory.connections if _user_of(each) in names]
-        for connection in found:
-            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
-        return len(found)
+        await self._in_turns(self._sessions.end_expired(time.time()))
 
     def _make_avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
         if self._users.is_outdated(user):
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
-        self._accounts[avatar] = user
+        self._sessions.began(avatar, user)
         return avatar
 
     def start(self) -> None:
@@ -257,7 +262,7 @@ class Gateway:
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
-        if self._settings.users_path:
+        if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
         self._garbage.start()  # last: what the start has made is here to stay
@@ -302,7 +307,8 @@ class Gateway:
         """Let transfers finish, cut off the rest, disconnect all clients, close the store."""
         if self._look is not None:
             self._look.cancel()
-        self._reloader.stop()
+        if self._reloader is not None:
+            self._reloader.stop()
         self._expiry.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
@@ -324,12 +330,6 @@ class Gateway:
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
-
-
-def _user_of(connection: OpenConnection) -> str:
-    """The name of the user of a connection; empty before the login."""
-    avatar = getattr(connection, "avatar", None)
-    return avatar.user if avatar is not None else ""
 
 
 def _owner_of(path: FairPath) -> dict[str, str]:

@@ -101,7 +101,7 @@ class Session:
             session=labels.session,
             store=shared.store.bind(objects, owner=user, **bound),
             budget=shared.budget.share(user.name),
-            transfers=shared.transfers,
+            transfers=shared.transfers.seen_from(user.mounts),
             times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),

@@ -45,7 +45,7 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["user_sources"] = frozenset({"auth", "http", "wire"})
+ALLOWED["user_sources"] = frozenset({"auth", "aws", "http", "wire"})
 ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
 ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal", "user_sources"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
@@ -85,6 +85,7 @@ PURE = frozenset(
         "model.normalization",
         "model.numbers",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }

@@ -78,7 +78,12 @@ PATTERNS = ValueFormat(
 BUCKET_PATTERNS = ValueFormat(
     scalars.names, "patterns", "``*`` and ``?`` stand for characters: ``partner-*``, ``STORE:*``"
 )
-USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http ldap")
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http ldap dynamodb")
+TABLE_ENDPOINT = ValueFormat(
+    scalars.table_endpoint,
+    "URL",
+    "https://HOST[:PORT]; http only for localhost, 127.0.0.1 and [::1]",
+)
 WORD = ValueFormat(scalars.printable, "word")
 LDAP_URLS = ValueFormat(scalars.ldap_urls, "URLs", "ldap://HOST[:PORT] or ldaps://HOST[:PORT]")
 LDAP_NAME = ValueFormat(scalars.plain_text, "name", "such as ``ou=people,dc=example,dc=com``")
@@ -646,7 +651,8 @@ AUTH_KEYS: Mapping[str, Key] = {
         USER_SOURCES,
         "Where users come from; the first source that knows the name decides. ``file`` is what "
         "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
-        "``http_url``, ``ldap`` are the servers at ``ldap_url``.",
+        "``http_url``, ``ldap`` are the servers at ``ldap_url``, ``dynamodb`` the table "
+        "``dynamodb_table``.",
     ),
     "allowed_buckets": Key(
         "allowed_buckets",
@@ -808,6 +814,110 @@ AUTH_KEYS: Mapping[str, Key] = {
         time(0, 30 * 86400),
         "How old the last answer may be that counts while no server answers.",
     ),
+    "dynamodb_table": Key(
+        "dynamodb_table",
+        matching(r"[A-Za-z0-9_.-]{3,255}", "a name of 3 to 255 letters, digits, _ . and -"),
+        "The table of DynamoDB that has users, with the partition key ``name``. See :doc:`users`.",
+    ),
+    "dynamodb_region": Key(
+        "dynamodb_region",
+        matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1"),
+        "The region of the table. If it is blank: ``region`` of ``[s3]``.",
+    ),
+    "dynamodb_endpoint": Key(
+        "dynamodb_endpoint",
+        TABLE_ENDPOINT,
+        "The address of the table where that is not AWS's own.",
+    ),
+    "dynamodb_access_key": Key(
+        "dynamodb_access_key",
+        TEXT,
+        "The access key for the table. If it is blank: the credentials of ``[s3]``, with its role, "
+        "where ``[s3]`` has no ``endpoint`` of its own; else the AWS chain finds some.",
+    ),
+    "dynamodb_secret_key": Key(
+        "dynamodb_secret_key", SECRET, "The secret key that belongs to ``dynamodb_access_key``."
+    ),
+    "dynamodb_role_arn": Key(
+        "dynamodb_role_arn",
+        matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…"),
+        "A role to assume for the table, such as one of another account.",
+    ),
+    "dynamodb_timeout": Key(
+        "dynamodb_timeout_seconds",
+        time(0.1, 60),
+        "How long reading a user's item may take, with all tries.",
+    ),
+    "dynamodb_cache": Key(
+        "dynamodb_cache_seconds",
+        time(0, 86400),
+        "How long an item counts, and that a name is unknown.",
+    ),
+    "dynamodb_stale": Key(
+        "dynamodb_stale_seconds",
+        time(0, 30 * 86400),
+        "How old an item may be that counts while the table cannot be read.",
+    ),
+}
+
+LOCKOUT_KEYS: Mapping[str, Key] = {
+    "enabled": Key(
+        "enabled",
+        FLAG,
+        "Whether failed logins are counted, delayed and lead to bans. ``penalties`` of ``[ssh]`` "
+        "are apart from that.",
+    ),
+    "allow_networks": Key(
+        "allow_networks",
+        NETWORKS,
+        "Networks that are never banned, beside ``exempt_networks`` of ``[ssh]``: partners whom "
+        "you trust behind one NAT, monitors, your own office.",
+    ),
+    "window": Key(
+        "window_seconds",
+        time(10, DAY),
+        "How long failures add up, from the first one on.",
+    ),
+    "delay_after": Key(
+        "delay_after",
+        count(0, 1000),
+        "After so many failures of a user or an address, each further attempt waits before it is "
+        "judged: a second, and twice as long each time.",
+    ),
+    "max_delay": Key(
+        "max_delay_seconds",
+        time(0, 30),
+        "The longest such wait. ``0s``: none.",
+    ),
+    "user_score": Key(
+        "user_score",
+        count(1, 10_000),
+        "How many points ban a user at an address. A wrong password costs one, a wrong code two, a "
+        "key none. Points at other addresses do not count, so that an attacker locks out no user.",
+    ),
+    "address_score": Key(
+        "address_score",
+        count(1, 10_000),
+        "How many points, of all users, ban an address, or the /64 of an IPv6 address. A name that "
+        "no user has costs three the first time.",
+    ),
+    "ban_time": Key(
+        "ban_seconds",
+        time(1, 30 * DAY),
+        "How long the first ban lasts; each further one is twice as long.",
+    ),
+    "max_ban_time": Key(
+        "max_ban_seconds",
+        time(1, 365 * DAY),
+        "How long the longest ban lasts. After as much time without one, the next is a first one. "
+        "Not less than ``ban_time``.",
+    ),
+    "known_for": Key(
+        "known_seconds",
+        time(0, 365 * DAY),
+        "How long after a login its address counts as one of the user's, where the user is not "
+        "banned.",
+    ),
 }
 
 OF_ALL_STORES: Mapping[str, str] = {
@@ -826,6 +936,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "s3": S3_KEYS,
     "ssh": SSH_KEYS,
     "auth": AUTH_KEYS,
+    "lockout": LOCKOUT_KEYS,
     "limits": LIMITS_KEYS,
     "files": FILES_KEYS,
 }

@@ -112,8 +112,9 @@ def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
             given.fault("is about a path that is in none of the user's mounts")
         elif path and is_own and given.key in OBJECT_FIELDS and path not in lines:
             given.fault("is about a part of a mount; write the path of the mount itself")
-    settled = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
-    return with_rules(settled, _settings_of_paths(said, lines))
+    if any(key in OBJECT_FIELDS for key, _ in said.given):
+        mounts = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
+    return with_rules(mounts, _settings_of_paths(said, lines))
 
 
 def _objects_of(mount: Mount, said: UserValues, stores: Stores) -> ObjectSettings:

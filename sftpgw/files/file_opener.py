@@ -154,7 +154,9 @@ class FileOpener:
         require_writable(location)
         self._transfers.require_open()
         if must_look(intent, may_overwrite=True):
-            await self._lookup.wait_for_close(location, appends=intent.append)
+            # Where the user sees nothing, a wait would tell that others are uploading this file.
+            appends = intent.append and not is_blind
+            await self._lookup.wait_for_close(location, appends=appends)
         await self._transfers.settled(location.file)
         existing, is_unknown = None, False
         if intent.create or not is_blind:

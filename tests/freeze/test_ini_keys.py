@@ -68,6 +68,14 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["bucket", "= x", "bucket = x\n bucket = y", "no_key = x", "password_hash = x"],
     ),
+    "table-name": ({"sftp-users_1.2": "sftp-users_1.2"}, ["ab", "a/b", "x" * 256]),
+    "table-endpoint": (
+        {
+            "https://dynamodb.example:8443/": "https://dynamodb.example:8443",
+            "http://localhost:8000": "http://localhost:8000",
+        },
+        ["http://dynamodb.example", "https://h/path", "ftp://h", "https://u:p@h"],
+    ),
     "groups": ({"staff": 7, "staff, visitors": 3, "visitors staff": 7}, ["nobody-has-it"]),
     "patterns": ({"*.exe ~$*, [a-c]?": ("*.exe", "~$*", "[a-c]?")}, ["a/b"]),
     "expiry": (
@@ -210,6 +218,8 @@ COMPANIONS = {
     "[s3] session_token": "[s3]\naccess_key = a\nsecret_key = b\n",
     "[s3] access_key": "[s3]\nsecret_key = b\n",
     "[s3] secret_key": "[s3]\naccess_key = a\n",
+    "[auth] dynamodb_access_key": "[auth]\ndynamodb_secret_key = b\n",
+    "[auth] dynamodb_secret_key": "[auth]\ndynamodb_access_key = a\n",
     "[s3] sse_kms_key": "[s3]\nsse = kms\n",
     "[s3] sse_bucket_key": "[s3]\nsse = kms\n",
     "[s3] sse_kms_context": "[s3]\nsse = kms-dsse\n",
@@ -221,6 +231,8 @@ COMPANIONS = {
     "[s3] part_size": "[limits]\nmemory = 16GiB\n",
     "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
     "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
+    "[lockout] ban_time": "[lockout]\nmax_ban_time = 365d\n",
+    "[lockout] max_ban_time": "[lockout]\nban_time = 1s\n",
     "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
     "[ssh] max_connections": "[ssh]\nmax_startups = 1:1:1\n",
     "[ssh] balancer_networks": "[gateway]\nlisten = haproxy:tcp:2022\n",

@@ -15,7 +15,8 @@ Rules
    other one fails.
 5. For sessions, a record that cannot be read counts as none. The expiry reports a record whose GET
    the store refuses: its upload is not known, so the sweeper must abort none. A record that makes
-   no sense protects no upload, and is removed when it is old.
+   no sense protects no upload, and is removed when it is old. One that is about another user's
+   file, or another file of the same user, than its name says makes no sense.
 """
 
 from __future__ import annotations
@@ -179,12 +180,26 @@ class SuspendedRecords:
     ) -> tuple[ObjectInfo, SuspendedUpload] | None:
         try:
             text = await read_state_object(self._own_store, record, memory)
-            return text.info, _parsed(text)
+            return text.info, self._parsed(text)
         except NoSuchObject:
             return None
         except StoreTrouble as error:
             self._events.emit(PartialUnreadable(record=record.key, reason=error.message))
             return None
+
+    def _parsed(self, text: StateObject) -> SuspendedUpload:
+        """:raises StoreTrouble: the record makes no sense, or has the name of another one"""
+        record = text.info.name
+        try:
+            suspended = parse_record(text.data, record.bucket)
+        except ValueError as error:
+            raise StoreTrouble(
+                f"the record of a suspended upload cannot be read: {error}"
+            ) from None
+        state_prefix = self._state_prefix_of(record.bucket)
+        if record != record_name(state_prefix, suspended.user, suspended.upload.name):
+            raise StoreTrouble("the record of a suspended upload has the name of another one")
+        return suspended
 
     async def write(self, record: ObjectName, suspended: SuspendedUpload) -> None:
         """Write the record of an upload.
@@ -495,11 +510,3 @@ def incomplete(found: FoundUpload, path: str) -> FileError:
 
 def _found(record: ObjectInfo, suspended: SuspendedUpload) -> FoundUpload:
     return FoundUpload(record, suspended.upload, suspended.size_bytes, suspended.began_seconds)
-
-
-def _parsed(text: StateObject) -> SuspendedUpload:
-    """:raises StoreTrouble: the record makes no sense."""
-    try:
-        return parse_record(text.data, text.info.name.bucket)
-    except ValueError as error:
-        raise StoreTrouble(f"the record of a suspended upload cannot be read: {error}") from None
