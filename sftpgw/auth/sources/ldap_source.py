@@ -82,7 +82,7 @@ def user_filter(settings: AuthSettings) -> Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _LookedUp:
     """What is known of a user before the password is tried.
 
     :ivar entry: the user's entry; None for an unknown name.
@@ -176,12 +176,12 @@ class LdapAsker:
             return None
         return given_user(found.entry, found.groups, self._settings)
 
-    async def _look_up(self, reader: LdapConnection, name: str) -> _Found:
+    async def _look_up(self, reader: LdapConnection, name: str) -> _LookedUp:
         entry = await self._entry(reader, name)
         if entry is not None and not has_name(entry, name, self._settings):
             entry = None
         dn = self._safe(entry.dn) if entry is not None else self._no_dn
-        return _Found(entry, dn, await self._groups(reader, name, dn))
+        return _LookedUp(entry, dn, await self._groups(reader, name, dn))
 
     async def _entry(self, reader: LdapConnection, name: str) -> LdapEntry | None:
         known = {"username": name.encode()}
