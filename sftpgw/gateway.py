@@ -40,6 +40,8 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
+from sftpgw.files.quotas.held_uploads import HeldUploads, nothing_held
+from sftpgw.files.quotas.keeper import QuotaKeeper
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -47,7 +49,7 @@ from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
-from sftpgw.model.settings import OnChange, Settings
+from sftpgw.model.settings import OnChange, OnDisconnect, Settings
 from sftpgw.model.steps import Steps
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
@@ -69,6 +71,9 @@ GOODBYE_SECONDS = 2.0
 ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to clean up in the store. This includes the
 10 seconds (`ABORT_AFTER_SECONDS`) that a client has to read the DISCONNECT."""
+
+QUOTAS_SECONDS = 5.0
+"""How long it may take to tell other gateways what was stored (`quotas/keeper`)."""
 
 EXPIRY_SECONDS = 15.0
 """How often sessions are ended whose account has ended (`expires`)."""
@@ -156,6 +161,7 @@ class Gateway:
         memory_bytes = settings.limits.memory_bytes
         budget = Budget.within(memory_bytes, self._reactor.seconds, weight_of)
         windows = WindowMemory(budget.share(WINDOWS), memory_bytes // WINDOWS_SHARE, weight_of)
+        self._quotas = self._make_quotas()
         return SharedContext(
             settings=settings,
             store=self._store,
@@ -168,6 +174,20 @@ class Gateway:
             transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
             mtimes=SharedMtimes(weight_of),
             rates=UserRates(self._reactor),
+            quotas=self._quotas,
+        )
+
+    def _make_quotas(self) -> QuotaKeeper:
+        files, store = self._settings.files, self._store
+        held = HeldUploads(store.of_gateway(), self._state_prefix_of, self._events)
+        return QuotaKeeper(
+            store,
+            held.count if files.on_disconnect is OnDisconnect.RESUME else nothing_held,
+            self._reactor,
+            self._events,
+            every_seconds=files.quota_recount_seconds,
+            random=random.random,
+            weight_of=self._users.weight_of,
         )
 
     def _make_authenticator(self) -> Authenticator:
@@ -322,6 +342,7 @@ class Gateway:
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
+        await self._at_most(QUOTAS_SECONDS, self._quotas.stop())
         await self._store.close()
         self.log_limiter.flush()
         self.iterations.stop()

@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,11 +74,17 @@ def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSin
     if settings.make_user is None:
         return users
     live = replace(settings, make_user=users.make)
-    return SourceChain(users, asked_sources(live, reactor, events, HTTPConnectionPool(reactor)))
+    pool = HTTPConnectionPool(reactor)
+    sources = asked_sources(live, reactor, events, pool, lambda: users.make_user)
+    return SourceChain(users, sources)
 
 
 def asked_sources(
-    settings: Settings, reactor: Any, events: EventSink, pool: HTTPConnectionPool
+    settings: Settings,
+    reactor: Any,
+    events: EventSink,
+    pool: HTTPConnectionPool,
+    rules_of: Callable[[], object] = lambda: None,
 ) -> list[AskedUserSource]:
     """The sources other than files, in their order.
 
@@ -86,12 +92,14 @@ def asked_sources(
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     :param pool: keeps connections to services.
+    :param rules_of: returns another object once ``settings.make_user`` makes other users.
     """
     make_user = settings.make_user
     if make_user is None:
         return []
+    network = _Network(reactor, pool)
     return [
-        _asked_source(name, settings, make_user, _Network(reactor, pool), events)
+        _asked_source(name, settings, make_user, network, events=events, rules_of=rules_of)
         for name in settings.auth.sources
         if name != FILE_SOURCE
     ]
@@ -114,7 +122,13 @@ class _Network:
 
 
 def _asked_source(
-    name: str, settings: Settings, make_user: MakeUser, network: _Network, events: EventSink
+    name: str,
+    settings: Settings,
+    make_user: MakeUser,
+    network: _Network,
+    *,
+    events: EventSink,
+    rules_of: Callable[[], object],
 ) -> AskedUserSource:
     auth = settings.auth
 
@@ -138,6 +152,7 @@ def _asked_source(
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
         has_records=name == DYNAMODB_SOURCE,
+        rules_of=rules_of,
     )
 
 

@@ -64,6 +64,7 @@ PURE = frozenset(
         "wire",
         "aio.active_weights",
         "aio.fair_order",
+        "aio.lru",
         "buffers.byte_queue",
         "config.ini_edits",
         "config.ini_grammar",

@@ -22,7 +22,7 @@ from sftpgw.config.ini_file import Faults, FileText, Section, read_text, section
 from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
-from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
+from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of, quotas_of
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
@@ -32,6 +32,7 @@ from sftpgw.model.users import (
     AuthorizedKey,
     LoginMethod,
     LoginRules,
+    QuotaLimits,
     User,
     UserLimits,
     is_user_name,
@@ -294,7 +295,7 @@ def made_user(layers: Sequence[Section], rules: UserRules) -> Steps[User]:
         mounts or (Mount(rules.stores.s3.bucket, AT_FAULT),),
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
-        _limits(_of_fields(LIMIT_FIELDS, values)),
+        _limits(_of_fields(LIMIT_FIELDS, values), quotas_of(said, mounts)),
     )
 
 
@@ -302,8 +303,8 @@ def _of_fields(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any
     return {name: values[name] for name in names if name in values}
 
 
-def _limits(given: Mapping[str, Any]) -> UserLimits:
-    return UserLimits(**given) if given else NO_LIMITS
+def _limits(given: Mapping[str, Any], quotas: tuple[QuotaLimits, ...]) -> UserLimits:
+    return UserLimits(**given, quotas=quotas) if given or quotas else NO_LIMITS
 
 
 def _check_name(section: Section) -> None:

@@ -67,6 +67,7 @@ class Lookup:
         self._clock = context.clock
         self._asks_for_hadoop_markers = context.files.hadoop_markers
         self._asks_for_parents = context.files.strict_parents
+        self._quotas = context.quotas
         self._unlisted = UnlistedDirectories(context.store)
         self._is_list_denied = False
         self.cache = LookupCache(context.transfers.changes, context.clock)
@@ -89,11 +90,18 @@ class Lookup:
         try:
             info = await self._store.head(location.file, with_checksum=with_checksum)
         except NoSuchObject:
+            self._note_size(location, None)
             return None
         if location.is_marker_content and is_empty_marker(info):
             return None
+        self._note_size(location, info)
         self.cache.note_file(location)
         return info
+
+    def _note_size(self, location: Location, info: ObjectInfo | None) -> None:
+        """What replaces the file counts the difference in quotas."""
+        if self._quotas is not None:
+            self._quotas.note(location.file, info.size_bytes if info is not None else None)
 
     async def find_file_summary(self, location: Location) -> ObjectInfo | None:
         """As `find_file`, for callers that need only the name, size and date of the object.
@@ -331,7 +339,9 @@ class Lookup:
             return FileKind.DIRECTORY if await self.is_directory(location) else None
         key = location.file.key
         page = await self._store.list(location.bucket, key, delimiter="/")
-        if any(info.name == location.file for info in page.objects):
+        found = next((info for info in page.objects if info.name == location.file), None)
+        self._note_size(location, found)
+        if found is not None:
             self.cache.note_file(location)
             return FileKind.FILE
         if location.prefix in page.prefixes:

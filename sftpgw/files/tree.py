@@ -187,7 +187,12 @@ class Tree:
         if not self._stays(path):
             self._enter(Operation.LOOK, path)
         blocks = NOMINAL_BYTES // MIB
-        return Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
+        nominal = Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
+        quotas, found = self._context.quotas, self._mounts.resolve(path)
+        if quotas is None or isinstance(found, Unmounted):
+            return nominal
+        await quotas.wait_until_known(found.marker)
+        return quotas.space(found.marker, nominal)
 
     # Files.
 

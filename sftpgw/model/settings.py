@@ -305,6 +305,7 @@ class FilesSettings:
     rename_max_objects: int = 100_000
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
+    quota_recount_seconds: float = 3600.0
     keep_empty_directories: bool = False
     strict_parents: bool = False
     hadoop_markers: bool = False

@@ -277,6 +277,7 @@ class SuspendedUploads:
             settings_of(bucket).state_prefix
         )
         self._events = context.events
+        self._quotas = context.quotas
         self._records = SuspendedRecords(
             context.store,
             self._state_prefix_of,
@@ -377,11 +378,17 @@ class SuspendedUploads:
     async def drop(self, name: ObjectName, *, reason: str) -> bool:
         """Abort the suspended upload of a name; whether there was one. A GET, mostly."""
         found = await self.find(name)
-        return found is not None and await self._records.drop(found, reason=reason)
+        return found is not None and await self._abort(found, reason=reason)
 
     async def forget(self, found: FoundUpload, *, reason: str) -> None:
         """Abort an upload that was found, unless another session has claimed it."""
-        await self._records.drop(found, reason=reason)
+        await self._abort(found, reason=reason)
+
+    async def _abort(self, found: FoundUpload, *, reason: str) -> bool:
+        is_dropped = await self._records.drop(found, reason=reason)
+        if is_dropped and self._quotas is not None:
+            self._quotas.suspended_gone(found.upload.name, found.size_bytes)
+        return is_dropped
 
     async def published(self, name: ObjectName) -> None:
         """A file was stored: abort an older upload of it. Never raises."""
@@ -408,6 +415,8 @@ class SuspendedUploads:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, suspended):
                 return False
+        if self._quotas is not None:
+            self._quotas.suspended(name, suspended.size_bytes)
         self._events.emit(PartialKept(size_bytes=suspended.size_bytes, **facts))
         return True
 
@@ -424,7 +433,7 @@ class SuspendedUploads:
             raise StoreTrouble(f"the record before this one cannot be read: {error}") from None
         if before is None or before.began_seconds > suspended.began_seconds:
             return False
-        if not await self._records.drop(before, reason="a later upload was kept"):
+        if not await self._abort(before, reason="a later upload was kept"):
             return False
         await self._records.write(record, suspended)
         return True
