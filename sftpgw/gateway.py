@@ -35,11 +35,13 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.lockout.lockout import Lockout
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.config.users_ini import user_files
+from sftpgw.control.ban_requests import BanRequests
+from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -141,9 +143,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(
-                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
-            ),
+            portal=self._make_portal(),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -151,6 +151,7 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+        self._control = self._make_control()
 
     def _make_shared(self) -> SharedContext:
         """What all sessions share."""
@@ -175,10 +176,16 @@ class Gateway:
     def _make_authenticator(self) -> Authenticator:
         return chained(self._users, self._settings, self._reactor, self._events)
 
-    def _make_lockout(self) -> Lockout:
+    def _make_portal(self) -> LoginPortal:
         settings = self._settings
         exempt_networks = settings.ssh.exempt_networks
-        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        return make_portal(self._make_authenticator(), self._make_avatar, lockout=lockout)
+
+    def _make_control(self) -> ControlService:
+        factory, events = self.factory, self._events
+        bans = BanRequests(factory.portal.lockout, factory.admission.forgive, events)
+        return ControlService(self._settings.gateway.control, bans.handlers, self._reactor, events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -268,6 +275,7 @@ class Gateway:
         if self._settings.users_path:
             self._reloader.start()
         self._expiry.start()
+        self._control.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -325,6 +333,7 @@ class Gateway:
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._store.close()
+        await self._control.stop()
         self.log_limiter.flush()
         self.iterations.stop()
         self._garbage.stop()

@@ -149,6 +149,7 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
