@@ -204,7 +204,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
+        **{file: str(tmp_path / text) for file in ("ca_file", "control", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
