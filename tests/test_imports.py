@@ -46,7 +46,7 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["user_sources"] = frozenset({"auth", "http"})
+ALLOWED["user_sources"] = frozenset({"auth", "aws", "http"})
 ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
 ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
@@ -68,6 +68,7 @@ PURE = frozenset(
         "wire",
         "aio.active_weights",
         "aio.fair_order",
+        "aio.lru",
         "buffers.byte_queue",
         "config.ini_edits",
         "config.ini_grammar",
@@ -89,6 +90,7 @@ PURE = frozenset(
         "model.normalization",
         "model.numbers",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }

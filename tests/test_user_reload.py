@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.config.users_ini import user_files
 from sftpgw.errors import ConfigError
+from sftpgw.model.settings import FileUsers
+from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import User, UserLimits
 from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
-from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.plan import UserChanges, changes_between, expired
+from sftpgw.user_reload.plan import UserChanges, changes_between, has_expired
 from sftpgw.user_reload.reloader import EVERY_SECONDS, UserReloader
+
+T = TypeVar("T")
 
 ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
 
@@ -53,7 +53,7 @@ def with_login(user: User, **changes: Any) -> User:
     ],
 )
 def test_what_ends_sessions(after: list[User], changes: UserChanges) -> None:
-    assert changes_between(named(ALICE, BOB), named(*after)) == changes
+    assert finish(changes_between(named(ALICE, BOB), named(*after))) == changes
 
 
 def test_accounts_end_with_their_time() -> None:
@@ -62,7 +62,7 @@ def test_accounts_end_with_their_time() -> None:
         with_login(BOB, expires_seconds=101.0),
         CAROL,
     ]
-    assert expired(users, 100.0) == {"alice"}
+    assert [user.name for user in users if has_expired(user, 100.0)] == ["alice"]
 
 
 class Files:
@@ -73,28 +73,41 @@ class Files:
         self.number = 0
         self.faults: tuple[str, ...] = ()
         self.reads = 0
+        self.read_state = 0
 
     def write(self, *users: User, faults: tuple[str, ...] = ()) -> None:
         self.users, self.faults = named(*users), faults
         self.number += 1
 
-    def read(self) -> Mapping[str, User]:
+    def load(self) -> tuple[Mapping[str, User], tuple[str, ...]]:
         self.reads += 1
-        if self.faults:
-            raise ConfigError(self.faults)
-        return self.users
+        self.read_state = self.number
+        return self.users, self.faults
+
+    def steps(self, loaded: Any) -> Steps[FileUsers]:
+        yield
+        users, faults = loaded
+        if faults:
+            raise ConfigError(faults)
+        yield
+        return FileUsers(users)
 
     def state(self) -> int:
         return self.number
 
+    def paths(self) -> list[Path]:
+        return []
+
+    def folder(self) -> Path | None:
+        return None
+
 
 def at_once(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-    try:
-        return succeed(function(*args))
-    except ConfigError:
-        failed: Deferred[Any] = Deferred()
-        failed.errback(Failure())
-        return failed
+    return succeed(function(*args))
+
+
+async def finished(steps: Steps[T]) -> T:
+    return finish(steps)
 
 
 class World:
@@ -108,16 +121,17 @@ class World:
             self.files,
             self.live,
             in_thread=in_thread,
+            in_turns=finished,
             clock=self.clock,
             events=self.events,
-            on_changes=self._on_changes,
+            follow=self._follow,
         )
         self.reloader.start()
         self.clock.advance(0)
 
-    def _on_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
-        assert self.live.users == users
+    def _follow(self, changes: UserChanges) -> Steps[int]:
         self.ended.append(changes.ended)
+        yield
         return len(changes.ended)
 
     def looks(self, count: int) -> None:
@@ -207,19 +221,3 @@ def test_a_user_of_another_source_is_outdated_once_a_file_has_the_name() -> None
     world.files.write(ALICE, BOB, make_user("dave", None, "hash"))
     world.reloader.ask()
     assert world.live.is_outdated(dave)
-
-
-def test_the_state_of_files_tells_of_new_changed_and_removed_ones(tmp_path: Path) -> None:
-    files = UserFilesOnDisk(tmp_path, user_files, dict)
-    states = [files.state()]
-    (tmp_path / "a.ini").write_text("[a]")
-    states.append(files.state())
-    (tmp_path / "a.ini").write_text("[ab]")
-    states.append(files.state())
-    (tmp_path / "new").write_text("[cd]")
-    os.replace(tmp_path / "new", tmp_path / "a.ini")
-    states.append(files.state())
-    (tmp_path / "a.ini").unlink()
-    states.append(files.state())
-    assert len(set(states)) == 4
-    assert states[0] == states[-1]

@@ -81,6 +81,8 @@ class RecordAuthenticator:
         :param password: as the client has sent it.
         """
         known_hash = user.login.password_hash if user is not None else None
+        if known_hash:
+            self._decoys.learn(known_hash)
         password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
         check = _PasswordCheck()
         try:

@@ -29,7 +29,13 @@ from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
 from sftpgw.model.mounts import Permission
 from sftpgw.model.object_settings import PLACEHOLDERS
-from sftpgw.model.settings import FILE_SOURCE, HTTP_SOURCE, PenaltySettings, StartupLimits
+from sftpgw.model.settings import (
+    DYNAMODB_SOURCE,
+    FILE_SOURCE,
+    HTTP_SOURCE,
+    PenaltySettings,
+    StartupLimits,
+)
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import LoginMethod
@@ -475,10 +481,18 @@ def service_url(text: str) -> str:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+def table_endpoint(text: str) -> str:
+    """A URL of scheme, host and port only, to which hashes of passwords may be sent."""
+    url = endpoint(text)
+    if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
+        raise ValueError(f"{text!r} would send password hashes in the clear; write https://HOST")
+    return url
+
+
 def user_sources(text: str) -> tuple[str, ...]:
     """Names of sources of users, in the order in which they are asked."""
     found = names(text)
-    known = (FILE_SOURCE, HTTP_SOURCE)
+    known = (FILE_SOURCE, HTTP_SOURCE, DYNAMODB_SOURCE)
     for name in found:
         if name not in known:
             raise ValueError(f"{name!r} is not a source of users; known: {' '.join(known)}")

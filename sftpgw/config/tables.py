@@ -78,7 +78,12 @@ PATTERNS = ValueFormat(
 BUCKET_PATTERNS = ValueFormat(
     scalars.names, "patterns", "``*`` and ``?`` stand for characters: ``partner-*``, ``STORE:*``"
 )
-USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http")
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http dynamodb")
+TABLE_ENDPOINT = ValueFormat(
+    scalars.table_endpoint,
+    "URL",
+    "https://HOST[:PORT]; http only for localhost, 127.0.0.1 and [::1]",
+)
 WORD = ValueFormat(scalars.printable, "word")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
@@ -582,6 +587,12 @@ FILES_KEYS: Mapping[str, Key] = {
         "How long the parts of such an upload are kept, and paid for: at least so long. The "
         "next hourly look removes them.",
     ),
+    "quota_recount": Key(
+        "quota_recount_seconds",
+        time(60, 30 * DAY),
+        "How old a count may get of what is stored at a place with a quota. Counting costs a LIST "
+        "for each 1,000 files, as long as something is stored there from time to time.",
+    ),
     "keep_empty_directories": Key(
         "keep_empty_directories",
         FLAG,
@@ -644,7 +655,7 @@ AUTH_KEYS: Mapping[str, Key] = {
         USER_SOURCES,
         "Where users come from; the first source that knows the name decides. ``file`` is what "
         "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
-        "``http_url``.",
+        "``http_url``, ``dynamodb`` the table ``dynamodb_table``.",
     ),
     "allowed_buckets": Key(
         "allowed_buckets",
@@ -696,6 +707,50 @@ AUTH_KEYS: Mapping[str, Key] = {
         "http_stale_seconds",
         time(0, 30 * 86400),
         "How old the last answer may be that counts while the service is away.",
+    ),
+    "dynamodb_table": Key(
+        "dynamodb_table",
+        matching(r"[A-Za-z0-9_.-]{3,255}", "a name of 3 to 255 letters, digits, _ . and -"),
+        "The table of DynamoDB that has users, with the partition key ``name``. See :doc:`users`.",
+    ),
+    "dynamodb_region": Key(
+        "dynamodb_region",
+        matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1"),
+        "The region of the table. If it is blank: ``region`` of ``[s3]``.",
+    ),
+    "dynamodb_endpoint": Key(
+        "dynamodb_endpoint",
+        TABLE_ENDPOINT,
+        "The address of the table where that is not AWS's own.",
+    ),
+    "dynamodb_access_key": Key(
+        "dynamodb_access_key",
+        TEXT,
+        "The access key for the table. If it is blank: the credentials of ``[s3]``, with its role, "
+        "where ``[s3]`` has no ``endpoint`` of its own; else the AWS chain finds some.",
+    ),
+    "dynamodb_secret_key": Key(
+        "dynamodb_secret_key", SECRET, "The secret key that belongs to ``dynamodb_access_key``."
+    ),
+    "dynamodb_role_arn": Key(
+        "dynamodb_role_arn",
+        matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…"),
+        "A role to assume for the table, such as one of another account.",
+    ),
+    "dynamodb_timeout": Key(
+        "dynamodb_timeout_seconds",
+        time(0.1, 60),
+        "How long reading a user's item may take, with all tries.",
+    ),
+    "dynamodb_cache": Key(
+        "dynamodb_cache_seconds",
+        time(0, 86400),
+        "How long an item counts, and that a name is unknown.",
+    ),
+    "dynamodb_stale": Key(
+        "dynamodb_stale_seconds",
+        time(0, 30 * 86400),
+        "How old an item may be that counts while the table cannot be read.",
     ),
 }
 
@@ -864,6 +919,20 @@ DEFAULT_KEYS: Mapping[str, Key] = {
     ),
     "max_file_size": Key(
         "file_bytes", off_or(size(KIB, 48 * 1024 * GIB)), "The size of the largest file."
+    ),
+    "quota_bytes": Key(
+        "quota_bytes",
+        off_or(size(KIB, 1024**2 * GIB)),
+        "How much may be stored in all mounts of the user together, by all users and programs. "
+        "With the path of a mount behind the key, it is about that mount, which then does not "
+        "count in the quota of the others. :ref:`quotas` has more.",
+        takes_path=True,
+    ),
+    "quota_files": Key(
+        "quota_files",
+        COUNT_OR_OFF,
+        "How many files may be stored there.",
+        takes_path=True,
     ),
     "max_upload_rate": Key(
         "upload_rate_bytes",

@@ -23,7 +23,7 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import AuthorizedKey, User
+from sftpgw.model.users import AuthorizedKey, QuotaLimits, User
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from tests.freeze.tables import demand_same, rows_of
 
@@ -44,6 +44,14 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "http://[::1]:1": "http://[::1]:1",
         },
         ["http://idp.example", "idp", "ftp://h", "https://u:p@h", "https://h/?a=b", "https://h:0"],
+    ),
+    "table-name": ({"sftp-users_1.2": "sftp-users_1.2"}, ["ab", "a/b", "x" * 256]),
+    "table-endpoint": (
+        {
+            "https://dynamodb.example:8443/": "https://dynamodb.example:8443",
+            "http://localhost:8000": "http://localhost:8000",
+        },
+        ["http://dynamodb.example", "https://h/path", "ftp://h", "https://u:p@h"],
     ),
     "groups": ({"staff": 7, "staff, visitors": 3, "visitors staff": 7}, ["nobody-has-it"]),
     "patterns": ({"*.exe ~$*, [a-c]?": ("*.exe", "~$*", "[a-c]?")}, ["a/b"]),
@@ -187,6 +195,8 @@ COMPANIONS = {
     "[s3] session_token": "[s3]\naccess_key = a\nsecret_key = b\n",
     "[s3] access_key": "[s3]\nsecret_key = b\n",
     "[s3] secret_key": "[s3]\naccess_key = a\n",
+    "[auth] dynamodb_access_key": "[auth]\ndynamodb_secret_key = b\n",
+    "[auth] dynamodb_secret_key": "[auth]\ndynamodb_access_key = a\n",
     "[s3] sse_kms_key": "[s3]\nsse = kms\n",
     "[s3] sse_bucket_key": "[s3]\nsse = kms\n",
     "[s3] sse_kms_context": "[s3]\nsse = kms-dsse\n",
@@ -341,6 +351,9 @@ def _of_user(user: User, field: str) -> Any:
         return tuple(mount for mount in user.mounts if mount.path)
     if field == "groups":
         return user.weight if user.weight != 1 else ()
+    if field in ("quota_bytes", "quota_files"):
+        quota = user.limits.quotas[0] if user.limits.quotas else QuotaLimits()
+        return quota.max_bytes if field == "quota_bytes" else quota.max_files
     value = next(
         getattr(part, field)
         for part in (user.mounts[0], user.mounts[0].objects, user.login, user.limits, user)

@@ -23,7 +23,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from sftpgw.auth.authenticator import LoginAttempt, PasswordRefusal
-from sftpgw.auth.key_rules import PLAIN_KEY_RULES
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
@@ -90,6 +89,7 @@ class World:
         self.agent = RequestTraversalAgent(self.service)
         self.faults: list[Exception] = []
         self.tries = 0
+        self.rules = "bucket"
         self.settings = settings
         self.source = self.source_of(self)
 
@@ -106,6 +106,7 @@ class World:
             clock=self.clock,
             events=self.events,
             secret=b"secret",
+            rules_of=lambda: self.rules,
         )
 
     def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
@@ -118,7 +119,9 @@ class World:
     def make_user(self, name: str, said: GivenUser) -> User:
         if "key_prefix" not in said.given:
             raise BadAnswer("has no key_prefix")
-        return User.with_home(name, "bucket", said.given["key_prefix"])
+        if self.rules == "wrong":
+            raise BadAnswer("has no place in the new rules")
+        return User.with_home(name, self.rules, said.given["key_prefix"])
 
     def asking(
         self, name: str = "alice", password: bytes | None = None, host: str = "192.0.2.1"
@@ -229,7 +232,7 @@ def test_an_address_that_asks_for_many_does_not_push_out_what_others_need(
 )
 def test_what_is_no_name_is_not_sent_to_the_service(world: World, name: bytes) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
     outcomes: list[Any] = []
     attempt = LoginAttempt(name, "192.0.2.1")
     Deferred.fromCoroutine(chain.user_of_password(attempt, b"pass")).addBoth(outcomes.append)
@@ -388,7 +391,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
     """Services take it for none, and answer as for a login by key: with the user."""
     world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
 
     def entering(password: bytes) -> list[Any]:
         outcomes: list[Any] = []
@@ -406,7 +409,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
 @pytest.mark.parametrize("kind", ["away", "nonsense", "wrong"])
 def test_a_service_that_fails_is_no_failure_of_the_client(world: World, kind: str) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
     if kind == "away":
         world.be_away()
     elif kind == "nonsense":
@@ -450,3 +453,17 @@ def test_the_same_question_is_asked_once_at_a_time() -> None:
 def test_no_password_is_kept(world: World) -> None:
     world.find(password=b"right")
     assert "right" not in repr(vars(world.source))
+
+
+def test_what_files_say_of_all_users_counts_for_remembered_answers() -> None:
+    world = World()
+    assert world.find().mounts[0].bucket == "bucket"
+    before = len(world.service.asked)
+    world.rules = "partners"
+    assert world.find().mounts[0].bucket == "partners"
+    assert world.find() is not None
+    assert len(world.service.asked) == before, "the service is not asked for that"
+    world.rules = "wrong"
+    with pytest.raises(AnswerUnusable):
+        world.find()
+    assert world.events.facts("user-source-answer-bad") != []
