@@ -55,6 +55,7 @@ credentials of their own in each store that wants that."""
 def _accept_role(user: User, stores: Stores, files: FilesSettings) -> None:
     """Any user is right."""
 
+
 MAX_SOCKET_PATH_BYTES = 100
 """Linux takes 107, other systems 103."""
 
