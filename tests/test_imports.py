@@ -37,6 +37,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
     "auth": frozenset({"aio", "http", "wire"}),
+    "control": frozenset({"aio", "auth"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
     "user_reload": frozenset({"aio"}),
@@ -53,8 +54,11 @@ ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
 ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
+ALLOWED["ban_commands"] = frozenset({"config", "control", "terminal", "user_commands"})
 ALLOWED["policy_command"] = frozenset({"aws", "startup"})
-ALLOWED["cli"] = frozenset({"auth", "client_report", "policy_command", "tap", "user_commands"})
+ALLOWED["cli"] = frozenset(
+    {"auth", "ban_commands", "client_report", "policy_command", "tap", "user_commands"}
+)
 ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random

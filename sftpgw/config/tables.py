@@ -136,6 +136,13 @@ GATEWAY_KEYS: Mapping[str, Key] = {
         PATH,
         "The file that says who may log in; or a directory, of which all files ``*.ini`` do.",
     ),
+    "control": Key(
+        "control",
+        PATH,
+        "The socket on which commands such as ``sftpgw bans`` ask this gateway: "
+        "``/run/sftpgw/control.sock``. Only the gateway's user and root can connect. No other user "
+        "may be able to write into its folder. If it is blank, there is none.",
+    ),
 }
 
 STORAGE_CLASS = matching(r"[A-Z0-9_]+", "one like STANDARD_IA")

@@ -32,12 +32,13 @@ HOST_KEY_NAMES = ("ssh_host_ed25519_key", "ssh_host_ecdsa_key", "ssh_host_rsa_ke
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """[gateway]. `host_keys` are absolute paths; the loader puts `HOST_KEY_NAMES` there if none are
-    named."""
+    """[gateway]. Paths are absolute; the loader puts `HOST_KEY_NAMES` into `host_keys` if none are
+    named. `control` is empty where there is no control socket."""
 
     listen: tuple[str, ...] = ("tcp:2022",)
     host_keys: tuple[str, ...] = ()
     create_host_keys: bool = False
+    control: str = ""
 
 
 class Addressing(enum.Enum):

@@ -502,7 +502,7 @@ FILES_OF_AUTH = tuple(
 
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    of_folder = ("[gateway] host_keys", "[s3] ca_file", *FILES_OF_AUTH)
+    of_folder = ("[gateway] host_keys", "[gateway] control", "[s3] ca_file", *FILES_OF_AUTH)
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":
