@@ -14,16 +14,15 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool
 
 from sftpgw.aio.fair_order import Path as FairPath
 from sftpgw.aio.periodic import PeriodicTask
@@ -32,7 +31,6 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
-from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import make_portal
@@ -56,16 +54,17 @@ from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
-from sftpgw.ssh.context import OpenConnection
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import check_requests, read_users, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.plan import UserChanges, expired
+from sftpgw.user_reload.open_sessions import OpenSessions
+from sftpgw.user_reload.plan import UserChanges, is_expired
+from sftpgw.user_reload.rechecker import UserRechecker
 from sftpgw.user_reload.reloader import UserReloader
-from sftpgw.user_sources import chained
+from sftpgw.user_sources import asked_sources, chained
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -131,7 +130,9 @@ class Gateway:
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
-        self._accounts: WeakKeyDictionary[GatewayAvatar, User] = WeakKeyDictionary()
+        self._sessions = OpenSessions(lambda: self.factory.connections)
+        self._sources = asked_sources(settings, reactor, self._events, HTTPConnectionPool(reactor))
+        self._recheckers = self._make_recheckers()
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -142,7 +143,9 @@ class Gateway:
         )
         self.factory = GatewayFactory(
             portal=make_portal(
-                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
+                chained(self._users, self._sources, settings),
+                self._make_avatar,
+                lockout=self._make_lockout(),
             ),
             host_keys=host_keys,
             settings=settings.ssh,
@@ -172,8 +175,19 @@ class Gateway:
             rates=UserRates(self._reactor),
         )
 
-    def _make_authenticator(self) -> Authenticator:
-        return chained(self._users, self._settings, self._reactor, self._events)
+    def _make_recheckers(self) -> list[UserRechecker]:
+        if self._settings.auth.on_change is OnChange.KEEP:
+            return []
+        return [
+            UserRechecker(
+                source,
+                self._sessions,
+                is_outdated=self._users.is_outdated,
+                clock=self._reactor,
+                events=self._events,
+            )
+            for source in self._sources
+        ]
 
     def _make_lockout(self) -> Lockout:
         settings = self._settings
@@ -237,26 +251,22 @@ class Gateway:
         self._rename_recovery.add_buckets(sorted(buckets))
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
-        return self._disconnect(changes.ended, "the account has changed")
+        ended = changes.ended
+        if not ended:
+            return 0
+        return self._sessions.end(lambda each: each.user.name in ended, "the account has changed")
 
     async def _end_expired(self) -> None:
-        names = expired(self._accounts.values(), time.time())
-        self._disconnect(names, "the account has expired")
-
-    def _disconnect(self, names: frozenset[str], text: str) -> int:
-        """Disconnect these users. Returns how many connections there were."""
-        if not names:
-            return 0
-        found = [each for each in self.factory.connections if _user_of(each) in names]
-        for connection in found:
-            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
-        return len(found)
+        now_seconds = time.time()
+        self._sessions.end(
+            lambda each: is_expired(each.user, now_seconds), "the account has expired"
+        )
 
     def _make_avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
         if self._users.is_outdated(user):
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
-        self._accounts[avatar] = user
+        self._sessions.add(avatar, user)
         return avatar
 
     def start(self) -> None:
@@ -268,6 +278,8 @@ class Gateway:
         if self._settings.users_path:
             self._reloader.start()
         self._expiry.start()
+        for rechecker in self._recheckers:
+            rechecker.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -312,6 +324,8 @@ class Gateway:
             self._look.cancel()
         self._reloader.stop()
         self._expiry.stop()
+        for rechecker in self._recheckers:
+            rechecker.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds
@@ -332,12 +346,6 @@ class Gateway:
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
-
-
-def _user_of(connection: OpenConnection) -> str:
-    """The name of the user of a connection; empty before the login."""
-    avatar = getattr(connection, "avatar", None)
-    return avatar.user if avatar is not None else ""
 
 
 def _owner_of(path: FairPath) -> dict[str, str]:

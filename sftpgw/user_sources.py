@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,14 @@ SECRET_BYTES = 32
 
 
 def chained(
-    records: LiveUsers, settings: Settings, reactor: Any, events: EventSink
+    records: LiveUsers, sources: Sequence[AskedUserSource], settings: Settings
 ) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
     :param records: the users of files.
+    :param sources: the others (`asked_sources`).
     :param settings: the whole configuration.
-    :param reactor: Twisted's.
-    :param events: takes what is wrong with a source.
     """
-    sources = asked_sources(settings, reactor, events, HTTPConnectionPool(reactor))
     return SourceChain(records, sources, KeyRules(settings.key_trust)) if sources else records
 
 

@@ -7,7 +7,7 @@ count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sftpgw.model.users import User
@@ -57,14 +57,11 @@ def may_stay(before: User, after: User) -> bool:
     return before.login == after.login and before.mounts == after.mounts
 
 
-def expired(users: Iterable[User], now_seconds: float) -> frozenset[str]:
-    """The names of those whose account has ended.
+def is_expired(user: User, now_seconds: float) -> bool:
+    """Whether the account of a user has ended.
 
-    :param users: users who are logged in.
+    :param user: a user who is logged in, as the session has them.
     :param now_seconds: the time, seconds since 1970.
     """
-    return frozenset(
-        user.name
-        for user in users
-        if user.login.expires_seconds is not None and now_seconds >= user.login.expires_seconds
-    )
+    expires_seconds = user.login.expires_seconds
+    return expires_seconds is not None and now_seconds >= expires_seconds
