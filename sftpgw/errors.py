@@ -117,6 +117,10 @@ class LimitReached(FileError):
     """A limit of the gateway or of S3 (open handles, parts, reorder allowance)."""
 
 
+class QuotaExceeded(LimitReached):
+    """So much may not be stored."""
+
+
 class ObjectChanged(FileError):
     """The object was replaced while it was being read or copied."""
 

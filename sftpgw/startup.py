@@ -9,7 +9,7 @@ reaches standard error and the exit status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sftpgw.auth.passwords import check_password_hash
 from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.checks import Level, Report
-from sftpgw.config import load_settings, reload_users
+from sftpgw.config import load_settings
 from sftpgw.config.key_files import KeyFileReaders
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.http.certificates import check_ca_file
@@ -32,7 +32,6 @@ from sftpgw.http.proxies import check_proxy
 from sftpgw.machine_checks import DescriptorNeeds, descriptor_limit, judge_descriptors
 from sftpgw.model.addresses import Network
 from sftpgw.model.settings import PROXIED, Settings, StoreSettings
-from sftpgw.model.users import User
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.services import ADOPTED, parse_endpoint
 from sftpgw.ssh.algorithms import KNOWN, Offer, legacy_names
@@ -100,20 +99,6 @@ def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
         key_files=KeyFileReaders(read_authorities, read_revoked_keys),
-    )
-
-
-def read_users(settings: Settings) -> Mapping[str, User]:
-    """The users, read again.
-
-    :param settings: the configuration that the gateway runs with.
-    :raises ConfigError:
-    """
-    return reload_users(
-        settings,
-        read_key=read_authorized_key,
-        check_hash=check_password_hash,
-        bucket_check=_bucket_check,
     )
 
 

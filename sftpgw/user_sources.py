@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
@@ -39,16 +38,28 @@ from sftpgw.model.users import User
 SECRET_BYTES = 32
 
 
-def chained(
-    records: LiveUsers, sources: Sequence[AskedUserSource], settings: Settings
-) -> Authenticator:
+def chained(users: LiveUsers, sources: Sequence[AskedUserSource]) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
 
-    :param records: the users of files.
+    :param users: the users of files.
     :param sources: the others (`asked_sources`).
-    :param settings: the whole configuration.
     """
-    return SourceChain(records, sources, KeyRules(settings.key_trust)) if sources else records
+    return SourceChain(users, sources) if sources else users
+
+
+def live_sources(
+    users: LiveUsers, settings: Settings, reactor: Any, events: EventSink
+) -> list[AskedUserSource]:
+    """The sources other than files; what files say of their users may be exchanged.
+
+    :param users: the users of files, and what files say of users of other sources.
+    :param settings: the whole configuration.
+    :param reactor: Twisted's.
+    :param events: takes what is wrong with a source.
+    """
+    make_user = users.make if settings.make_user is not None else None
+    live = replace(settings, make_user=make_user)
+    return asked_sources(live, reactor, events, HTTPConnectionPool(reactor))
 
 
 def asked_sources(

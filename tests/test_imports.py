@@ -64,6 +64,7 @@ PURE = frozenset(
         "wire",
         "aio.active_weights",
         "aio.fair_order",
+        "aio.lru",
         "buffers.byte_queue",
         "config.ini_edits",
         "config.ini_grammar",
@@ -85,6 +86,7 @@ PURE = frozenset(
         "model.normalization",
         "model.numbers",
         "model.records",
+        "model.steps",
         "model.units",
         "s3.error_codes",
     }

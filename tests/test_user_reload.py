@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.config.users_ini import user_files
-from sftpgw.errors import BadAnswer, ConfigError, SourceAway
+from sftpgw.errors import ConfigError
+from sftpgw.model.settings import FileUsers
+from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import User, UserLimits
 from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
-from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.open_sessions import OpenSessions
-from sftpgw.user_reload.plan import UserChanges, changes_between, is_expired
-from sftpgw.user_reload.rechecker import MAX_AT_ONCE, UserRechecker
+from sftpgw.user_reload.plan import UserChanges, changes_between, has_expired
 from sftpgw.user_reload.reloader import EVERY_SECONDS, UserReloader
+
+T = TypeVar("T")
 
 ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
 
@@ -55,7 +53,7 @@ def with_login(user: User, **changes: Any) -> User:
     ],
 )
 def test_what_ends_sessions(after: list[User], changes: UserChanges) -> None:
-    assert changes_between(named(ALICE, BOB), named(*after)) == changes
+    assert finish(changes_between(named(ALICE, BOB), named(*after))) == changes
 
 
 def test_accounts_end_with_their_time() -> None:
@@ -64,7 +62,7 @@ def test_accounts_end_with_their_time() -> None:
         with_login(BOB, expires_seconds=101.0),
         CAROL,
     ]
-    assert [is_expired(user, 100.0) for user in users] == [True, False, False]
+    assert [user.name for user in users if has_expired(user, 100.0)] == ["alice"]
 
 
 class Files:
@@ -75,28 +73,41 @@ class Files:
         self.number = 0
         self.faults: tuple[str, ...] = ()
         self.reads = 0
+        self.read_state = 0
 
     def write(self, *users: User, faults: tuple[str, ...] = ()) -> None:
         self.users, self.faults = named(*users), faults
         self.number += 1
 
-    def read(self) -> Mapping[str, User]:
+    def load(self) -> tuple[Mapping[str, User], tuple[str, ...]]:
         self.reads += 1
-        if self.faults:
-            raise ConfigError(self.faults)
-        return self.users
+        self.read_state = self.number
+        return self.users, self.faults
+
+    def steps(self, loaded: Any) -> Steps[FileUsers]:
+        yield
+        users, faults = loaded
+        if faults:
+            raise ConfigError(faults)
+        yield
+        return FileUsers(users)
 
     def state(self) -> int:
         return self.number
 
+    def paths(self) -> list[Path]:
+        return []
+
+    def folder(self) -> Path | None:
+        return None
+
 
 def at_once(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-    try:
-        return succeed(function(*args))
-    except ConfigError:
-        failed: Deferred[Any] = Deferred()
-        failed.errback(Failure())
-        return failed
+    return succeed(function(*args))
+
+
+async def finished(steps: Steps[T]) -> T:
+    return finish(steps)
 
 
 class World:
@@ -110,16 +121,17 @@ class World:
             self.files,
             self.live,
             in_thread=in_thread,
+            in_turns=finished,
             clock=self.clock,
             events=self.events,
-            on_changes=self._on_changes,
+            follow=self._follow,
         )
         self.reloader.start()
         self.clock.advance(0)
 
-    def _on_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
-        assert self.live.users == users
+    def _follow(self, changes: UserChanges) -> Steps[int]:
         self.ended.append(changes.ended)
+        yield
         return len(changes.ended)
 
     def looks(self, count: int) -> None:
@@ -209,179 +221,3 @@ def test_a_user_of_another_source_is_outdated_once_a_file_has_the_name() -> None
     world.files.write(ALICE, BOB, make_user("dave", None, "hash"))
     world.reloader.ask()
     assert world.live.is_outdated(dave)
-
-
-def test_the_state_of_files_tells_of_new_changed_and_removed_ones(tmp_path: Path) -> None:
-    files = UserFilesOnDisk(tmp_path, user_files, dict)
-    states = [files.state()]
-    (tmp_path / "a.ini").write_text("[a]")
-    states.append(files.state())
-    (tmp_path / "a.ini").write_text("[ab]")
-    states.append(files.state())
-    (tmp_path / "new").write_text("[cd]")
-    os.replace(tmp_path / "new", tmp_path / "a.ini")
-    states.append(files.state())
-    (tmp_path / "a.ini").unlink()
-    states.append(files.state())
-    assert len(set(states)) == 4
-    assert states[0] == states[-1]
-
-
-class Connection:
-    """A connection, which notes that it was ended."""
-
-    def __init__(self, peer_host: str | None = "192.0.2.1") -> None:
-        self.avatar: AvatarStandIn | None = None
-        self.peer_host = peer_host
-        self.ended: list[str] = []
-
-    def sendDisconnect(self, reason: int, desc: str) -> None:
-        self.ended.append(desc)
-
-
-class AvatarStandIn:
-    """What a login has made."""
-
-
-class Table:
-    """A source of users: `None` for one who is gone, an error for what cannot be asked."""
-
-    name = "dynamodb"
-    cache_seconds = 60.0
-
-    def __init__(self) -> None:
-        self.users: dict[str, User | Exception] = {}
-        self.asked: list[tuple[str, str | None]] = []
-        self.under_way: list[Deferred[None]] = []
-        self.is_slow = False
-
-    def may_look_again(self, user: User) -> bool:
-        return not user.is_of_password
-
-    async def look_again(self, user: User, peer_host: str | None) -> User | None:
-        self.asked.append((user.name, peer_host))
-        if self.is_slow:
-            waiting: Deferred[None] = Deferred()
-            self.under_way.append(waiting)
-            await waiting
-        found = self.users.get(user.name)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-class Looks:
-    """A rechecker, and the sessions that it looks at."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.events = RecordedEvents()
-        self.table = Table()
-        self.connections: list[Connection] = [Connection()]  # one that is not logged in
-        self.sessions = OpenSessions(lambda: self.connections)
-        self.of_files: set[str] = set()
-        self.rechecker = UserRechecker(
-            self.table,
-            self.sessions,
-            is_outdated=lambda user: user.name in self.of_files,
-            clock=self.clock,
-            events=self.events,
-        )
-        self.rechecker.start()
-
-    def log_in(self, user: User, host: str = "192.0.2.1", **changes: Any) -> Connection:
-        connection = Connection(host)
-        connection.avatar = AvatarStandIn()
-        found = replace(user, **({"source": "dynamodb"} | changes))
-        self.table.users.setdefault(user.name, found)
-        self.sessions.add(connection.avatar, found)
-        self.connections.append(connection)
-        return connection
-
-    def round(self) -> list[tuple[str, str | None]]:
-        """Let one round pass; what was asked in it."""
-        self.table.asked.clear()
-        self.clock.advance(60.0)
-        return list(self.table.asked)
-
-
-def test_users_with_sessions_are_looked_at_again_once_for_each_address() -> None:
-    looks = Looks()
-    looks.clock.advance(59.0)
-    for host in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
-        looks.log_in(ALICE, host)
-    looks.log_in(BOB, source="")
-    looks.log_in(CAROL, is_of_password=True)
-    looks.clock.advance(1.0)
-    assert looks.table.asked == [("alice", "192.0.2.1"), ("alice", "192.0.2.2")]
-    assert looks.round() == [("alice", "192.0.2.1"), ("alice", "192.0.2.2")]
-    assert not any(each.ended for each in looks.connections)
-    assert looks.events.told == []
-
-
-@pytest.mark.parametrize(
-    ("now", "is_ended"),
-    [
-        (None, True),
-        (ALICE, False),
-        (with_login(ALICE, is_disabled=True), True),
-        (with_login(ALICE, password_hash="new"), True),
-        (with_mount(ALICE, key_prefix="x/"), True),
-        (replace(ALICE, weight=7, limits=UserLimits(5)), False),
-        (SourceAway("is away"), False),
-        (BadAnswer("is nonsense"), False),
-    ],
-)
-def test_what_a_source_says_later_ends_sessions(
-    now: User | Exception | None, is_ended: bool
-) -> None:
-    looks = Looks()
-    alice, bob = looks.log_in(ALICE), looks.log_in(BOB)
-    looks.table.users["alice"] = now
-    looks.round()
-    assert alice.ended == ["the account has changed"] * is_ended
-    assert bob.ended == []
-    facts = looks.events.facts("user-sessions-ended")
-    told = {"source": "dynamodb", "user": "alice", "gone": now is None, "disconnected": 1}
-    assert facts == [told] * is_ended
-
-
-def test_a_source_that_is_away_is_not_asked_about_all_users_and_nonsense_stops_none() -> None:
-    looks = Looks()
-    users = [replace(ALICE, name=f"user{number}") for number in range(50)]
-    for user in users:
-        looks.log_in(user)
-    looks.table.users |= {user.name: SourceAway("is away") for user in users}
-    assert len(looks.round()) == MAX_AT_ONCE
-    looks.table.users |= {user.name: BadAnswer("is nonsense") for user in users}
-    assert len(looks.round()) == 50
-
-
-def test_few_questions_are_under_way_and_rounds_do_not_overlap() -> None:
-    looks = Looks()
-    looks.table.is_slow = True
-    for number in range(50):
-        looks.log_in(replace(ALICE, name=f"user{number}"))
-    looks.clock.advance(600.0)
-    assert len(looks.table.asked) == MAX_AT_ONCE
-    while looks.table.under_way:
-        looks.table.under_way.pop().callback(None)
-    assert len(looks.table.asked) == 50
-
-
-def test_a_name_that_becomes_one_of_a_file_ends_the_sessions_of_the_other_user() -> None:
-    looks = Looks()
-    alice, carol = looks.log_in(ALICE), looks.log_in(CAROL, is_of_password=True)
-    of_file = looks.log_in(CAROL, source="")
-    looks.of_files = {"carol"}
-    looks.round()
-    assert (alice.ended, of_file.ended) == ([], [])
-    assert carol.ended == ["the account has changed"]
-
-
-def test_a_rechecker_that_was_stopped_looks_no_more() -> None:
-    looks = Looks()
-    looks.log_in(ALICE)
-    looks.rechecker.stop()
-    assert looks.round() == []
-    assert looks.clock.getDelayedCalls() == []

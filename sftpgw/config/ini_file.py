@@ -83,6 +83,15 @@ class Faults:
         self.lines.append(f"{file}:{line}{said}" if line else f"{file}{said}")
         self.unplaced.append(f"{file}{said}")
 
+    def extend(self, other: Faults) -> None:
+        """Add what another one has collected.
+
+        :param other: the other one.
+        """
+        self.lines += other.lines
+        self.unplaced += other.unplaced
+        self.warnings += other.warnings
+
     @property
     def error(self) -> ConfigError:
         """The error that says all of them."""

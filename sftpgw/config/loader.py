@@ -18,7 +18,7 @@ from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
-from sftpgw.config.key_files import NO_READERS, KeyFileReaders, read_auth_settings
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders, TrustFiles, read_auth_settings
 from sftpgw.config.scalars import size_text
 from sftpgw.config.stores import (
     Check,
@@ -28,23 +28,22 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
+from sftpgw.config.user_files import UserFiles
+from sftpgw.config.users_ini import ReadKey, UserRules
 from sftpgw.model.settings import (
-    FILE_SOURCE,
     HOST_KEY_NAMES,
     PROXIED,
-    AuthSettings,
     FilesSettings,
+    FileUsers,
     GatewaySettings,
     LimitSettings,
     LockoutSettings,
-    MakeUser,
     Settings,
     SshSettings,
     Stores,
     StoreSettings,
 )
-from sftpgw.model.users import User
+from sftpgw.model.steps import finish
 
 
 def load_settings(
@@ -90,58 +89,31 @@ def load_settings(
     of_gateway = parts["gateway"], given["gateway"]
     gateway = _gateway_settings(*of_gateway, check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
-    auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
+    auth = read_auth_settings(parts["auth"], given["auth"])
     limits = _limit_settings(parts["limits"], given["limits"], stores)
     lockout = _lockout_settings(parts["lockout"], given["lockout"])
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     _check_usual_bucket(parts["s3"], rules)
-    users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
-    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
-        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    trust = TrustFiles(parts["auth"], auth, key_files)
+    of_users = UserFiles(other_users or users_file, rules, auth, trust)
+    users = _first_users(of_users, parts["s3"])
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
-    files, known = FilesSettings(**given["files"]), MappingProxyType(users)
-    told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "", lockout)
-    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
+    files, told, named = FilesSettings(**given["files"]), tuple(faults.warnings), stores.named
+    of_files = (auth, users.trust, users.make_user, of_users, lockout)
+    return Settings(gateway, stores.s3, ssh, limits, files, users.users, told, named, *of_files)
 
 
-def _load_sources(
-    path: Path, rules: UserRules, auth: AuthSettings, faults: Faults
-) -> tuple[Mapping[str, User], MakeUser | None]:
-    """The users of files, and what makes users of other sources, if there are any."""
-    has_file = FILE_SOURCE in auth.sources
-    users = load_users(path, rules, faults) if has_file else {}
-    if auth.sources == (FILE_SOURCE,):
-        return users, None
-    return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
-
-
-def reload_users(
-    settings: Settings,
-    *,
-    read_key: ReadKey,
-    check_hash: Check,
-    bucket_check: Callable[[StoreSettings], Check],
-) -> Mapping[str, User]:
-    """Read the users again, and judge them by the settings as they were at the start.
-
-    :param settings: the whole configuration.
-    :param read_key: as for `load_settings`.
-    :param check_hash: as for `load_settings`.
-    :param bucket_check: as for `load_settings`.
-    :raises ConfigError: with every fault of all files.
-    """
-    faults = Faults()
-    stores = Stores(settings.s3, settings.stores)
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(settings.auth.ca_keys))
-    users = load_users(Path(settings.users_path), rules, faults)
-    if not settings.s3.bucket and _needs_usual_bucket(users):
-        faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
-    if faults.lines:
-        raise faults.error
-    return MappingProxyType(users)
+def _first_users(files: UserFiles, s3: Section) -> FileUsers:
+    """The users at the start, where all faults are told together."""
+    loaded, faults = files.load(), s3.faults
+    faults.extend(loaded.faults)
+    users = finish(files.judge(loaded.texts, loaded.trust, faults))
+    files.warn_of_secrets(faults)
+    if files.needs_bucket and not s3.given.get("bucket"):
+        s3.fault("bucket", "is missing; name the bucket for users without their own")
+    return users
 
 
 def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
@@ -186,11 +158,6 @@ def _ssh_settings(
     _check_connections(section, ssh)
     _check_balancers(section, ssh, gateway)
     return ssh
-
-
-def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
-    """Whether a user has no bucket but that of [s3]."""
-    return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
 def _check_usual_bucket(section: Section, rules: UserRules) -> None:

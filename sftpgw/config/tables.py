@@ -580,6 +580,12 @@ FILES_KEYS: Mapping[str, Key] = {
         "How long the parts of such an upload are kept, and paid for: at least so long. The "
         "next hourly look removes them.",
     ),
+    "quota_recount": Key(
+        "quota_recount_seconds",
+        time(60, 30 * DAY),
+        "How old a count may get of what is stored at a place with a quota. Counting costs a LIST "
+        "for each 1,000 files, as long as something is stored there from time to time.",
+    ),
     "keep_empty_directories": Key(
         "keep_empty_directories",
         FLAG,
@@ -908,6 +914,20 @@ DEFAULT_KEYS: Mapping[str, Key] = {
     ),
     "max_file_size": Key(
         "file_bytes", off_or(size(KIB, 48 * 1024 * GIB)), "The size of the largest file."
+    ),
+    "quota_bytes": Key(
+        "quota_bytes",
+        off_or(size(KIB, 1024**2 * GIB)),
+        "How much may be stored in all mounts of the user together, by all users and programs. "
+        "With the path of a mount behind the key, it is about that mount, which then does not "
+        "count in the quota of the others. :ref:`quotas` has more.",
+        takes_path=True,
+    ),
+    "quota_files": Key(
+        "quota_files",
+        COUNT_OR_OFF,
+        "How many files may be stored there.",
+        takes_path=True,
     ),
     "max_upload_rate": Key(
         "upload_rate_bytes",

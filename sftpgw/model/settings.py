@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Protocol
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
+from sftpgw.model.steps import Steps
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -301,6 +304,7 @@ class FilesSettings:
     rename_max_objects: int = 100_000
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
+    quota_recount_seconds: float = 3600.0
     keep_empty_directories: bool = False
     strict_parents: bool = False
     hadoop_markers: bool = False
@@ -418,12 +422,54 @@ MakeUser = Callable[[str, Mapping[str, str], str], User]
 
 
 @dataclass(frozen=True, slots=True)
+class FileUsers:
+    """What files say of users, as it may be exchanged while the gateway runs.
+
+    :ivar users: the users of files by name.
+    :ivar trust: what the files of ``[auth]`` say.
+    :ivar make_user: makes users of what other sources say; None without such sources. Another one
+        makes others.
+    """
+
+    users: Mapping[str, User]
+    trust: KeyTrust = field(default=NO_TRUST, repr=False)
+    make_user: MakeUser | None = field(default=None, repr=False, compare=False)
+
+
+class ReadableUsers(Protocol):
+    """The files that say something of users: read at the start, and again when one changes."""
+
+    @property
+    def read_state(self) -> Hashable:
+        """What `state` was when the files were read last."""
+
+    def state(self) -> Hashable:
+        """What changes whenever a file does. Blocks."""
+
+    def paths(self) -> Sequence[Path]:
+        """The files. Blocks."""
+
+    def folder(self) -> Path | None:
+        """The directory of files of users; None if there is none. Blocks."""
+
+    def load(self) -> Any:
+        """Read the files. Blocks."""
+
+    def steps(self, loaded: Any) -> Steps[FileUsers]:
+        """Judge what was read.
+
+        :param loaded: what `load` has returned.
+        :raises ConfigError: with every fault of all files.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that the two ini files say, and the files that they name.
 
-    :ivar key_trust: what the files of ``[auth]`` say.
-    :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
-    :ivar make_user: makes users of what other sources than files say; None without such sources.
+    :ivar key_trust: as of `FileUsers`, at the start.
+    :ivar make_user: the same.
+    :ivar user_files: the files of users, to read them again; None where nothing can be reloaded.
     :ivar lockout: who is kept out after failed logins.
     """
 
@@ -438,7 +484,7 @@ class Settings:
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
     make_user: MakeUser | None = field(default=None, repr=False, compare=False)
-    users_path: str = ""
+    user_files: ReadableUsers | None = field(default=None, repr=False, compare=False)
     lockout: LockoutSettings = DEFAULT_LOCKOUT
 
     @property

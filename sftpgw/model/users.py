@@ -105,6 +105,26 @@ class LoginRules:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """How much may be stored in some mounts of a user; None for what is not limited.
+
+    :ivar path: the path of the mount that has this quota of its own; none for all mounts that have
+        none of their own.
+    :ivar max_bytes: how many bytes.
+    :ivar max_files: how many files.
+    """
+
+    path: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    max_files: int | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is limited."""
+        return self.max_bytes is None and self.max_files is None
+
+
+@dataclass(frozen=True, slots=True)
 class UserLimits:
     """What one user may have or do; None for what is not limited.
 
@@ -112,12 +132,14 @@ class UserLimits:
     :ivar file_bytes: the size of the largest file.
     :ivar upload_rate_bytes: bytes per second, of all sessions together.
     :ivar download_rate_bytes: bytes per second, of all sessions together.
+    :ivar quotas: how much may be stored.
     """
 
     sessions: int | None = None
     file_bytes: int | None = None
     upload_rate_bytes: int | None = None
     download_rate_bytes: int | None = None
+    quotas: tuple[QuotaLimits, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

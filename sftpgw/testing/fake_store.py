@@ -294,7 +294,7 @@ class FakeStore(ProgrammableStore):
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
         await self._enter("abort_upload", upload.name.bucket)
-        self.uploads.pop(upload.upload_id, None)
+        self._memory.forget(upload)
         self._leave("abort_upload")
 
     async def list_uploads(

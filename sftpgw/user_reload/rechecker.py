@@ -17,8 +17,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from sftpgw.aio.parallel import in_parallel
@@ -29,7 +31,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.user_source_events import UserSessionsEnded
 from sftpgw.model.users import User
-from sftpgw.user_reload.open_sessions import OpenSession, OpenSessions
+from sftpgw.user_reload.account_sessions import CHANGED, AccountSession, AccountSessions
 from sftpgw.user_reload.plan import may_stay
 
 MAX_AT_ONCE = 4
@@ -60,14 +62,10 @@ class RecheckedSource(Protocol):
         """
 
 
-_Asked = tuple[str, str | None]
-"""The name of a user, and the address of a session."""
-
-
 class UserRechecker:
-    """Looks again at the users of one source, from `start` to `stop`.
+    """Looks again at the users of all sources, from `start` to `stop`.
 
-    :param source: the source.
+    :param sources: the sources.
     :param sessions: the sessions that are open.
     :param is_outdated: tells of a user whether the name belongs to a user of a file by now.
     :param clock: times the rounds.
@@ -76,69 +74,71 @@ class UserRechecker:
 
     def __init__(
         self,
-        source: RecheckedSource,
-        sessions: OpenSessions,
+        sources: Iterable[RecheckedSource],
+        sessions: AccountSessions,
         *,
         is_outdated: Callable[[User], bool],
         clock: Clock,
         events: EventSink,
     ) -> None:
-        self._source = source
         self._sessions = sessions
         self._is_outdated = is_outdated
+        self._clock = clock
         self._events = events
-        seconds = max(source.cache_seconds, SHORTEST_SECONDS)
-        self._task = PeriodicTask(
-            self.look,
-            first_seconds=seconds,
-            every_seconds=seconds,
-            clock=clock,
-            on_failure=lambda failure: events.emit(Defect(where="user-recheck", failure=failure)),
-        )
+        self._tasks = [self._task(source) for source in sources]
 
     def start(self) -> None:
         """Begin to look."""
-        self._task.start()
+        for task in self._tasks:
+            task.start()
 
     def stop(self) -> None:
         """Look no more."""
-        self._task.stop()
+        for task in self._tasks:
+            task.stop()
 
-    async def look(self) -> None:
+    def _task(self, source: RecheckedSource) -> PeriodicTask:
+        seconds = max(source.cache_seconds, SHORTEST_SECONDS)
+        return PeriodicTask(
+            lambda: self._look_at_all(source),
+            first_seconds=seconds,
+            every_seconds=seconds,
+            clock=self._clock,
+            on_failure=lambda failure: self._events.emit(
+                Defect(where="user-recheck", failure=failure)
+            ),
+        )
+
+    async def _look_at_all(self, source: RecheckedSource) -> None:
         """One round."""
-        asked: dict[_Asked, User] = {}
-        for session in self._sessions:
-            user = session.user
-            if user.source == self._source.name and self._source.may_look_again(user):
-                asked[user.name, session.connection.peer_host] = user
+        asked: defaultdict[tuple[str, str | None], list[AccountSession]] = defaultdict(list)
+        for session in self._sessions.open():
+            if session.user.source != source.name:
+                continue
+            if self._is_outdated(session.user):
+                self._end([session], source, is_gone=True)
+            elif source.may_look_again(session.user):
+                asked[session.user.name, session.connection.peer_host].append(session)
         with suppress(SourceAway):
-            await in_parallel(self._look, asked.items(), MAX_AT_ONCE)
-        self._end(lambda session: self._is_outdated(session.user))
+            await in_parallel(partial(self._look, source), asked.values(), MAX_AT_ONCE)
 
-    async def _look(self, asked: tuple[_Asked, User]) -> None:
-        (name, peer_host), user = asked
+    async def _look(self, source: RecheckedSource, sessions: list[AccountSession]) -> None:
+        """Look at the sessions of one user from one address."""
+        first = sessions[0]
         try:
-            found = await self._source.look_again(user, peer_host)
+            found = await source.look_again(first.user, first.connection.peer_host)
         except BadAnswer:
             return
-
-        def has_changed(session: OpenSession) -> bool:
-            if (session.user.name, session.connection.peer_host) != (name, peer_host):
-                return False
-            return found is None or not may_stay(session.user, found)
-
-        self._end(has_changed, name, is_gone=found is None)
+        ended = [each for each in sessions if found is None or not may_stay(each.user, found)]
+        self._end(ended, source, is_gone=found is None)
 
     def _end(
-        self, is_meant: Callable[[OpenSession], bool], name: str = "", *, is_gone: bool = False
+        self, sessions: list[AccountSession], source: RecheckedSource, *, is_gone: bool
     ) -> None:
-        def is_of_source(session: OpenSession) -> bool:
-            return session.user.source == self._source.name and is_meant(session)
-
-        ended = self._sessions.end(is_of_source, "the account has changed")
-        if ended:
+        for session in sessions:
+            session.end(CHANGED)
+        if sessions:
+            name, count = sessions[0].user.name, len(sessions)
             self._events.emit(
-                UserSessionsEnded(
-                    source=self._source.name, user=name, gone=is_gone, disconnected=ended
-                )
+                UserSessionsEnded(source=source.name, user=name, gone=is_gone, disconnected=count)
             )

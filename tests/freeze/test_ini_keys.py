@@ -23,7 +23,7 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import AuthorizedKey, User
+from sftpgw.model.users import AuthorizedKey, QuotaLimits, User
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from tests.freeze.tables import demand_same, rows_of
 
@@ -351,6 +351,9 @@ def _of_user(user: User, field: str) -> Any:
         return tuple(mount for mount in user.mounts if mount.path)
     if field == "groups":
         return user.weight if user.weight != 1 else ()
+    if field in ("quota_bytes", "quota_files"):
+        quota = user.limits.quotas[0] if user.limits.quotas else QuotaLimits()
+        return quota.max_bytes if field == "quota_bytes" else quota.max_files
     value = next(
         getattr(part, field)
         for part in (user.mounts[0], user.mounts[0].objects, user.login, user.limits, user)

@@ -387,8 +387,6 @@ def test_users_of_sftpgo(operator: Operator) -> None:
     assert [str(each) for each in erin.login.networks] == ["192.0.2.0/24"]
     for left in (
         "permission chmod of /",
-        "quota_size",
-        "quota_files",
         "filter denied_ip",
         "one-time codes",
         "group staff",

@@ -27,7 +27,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
-from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.errors import SourceAway
@@ -55,11 +54,16 @@ class UserSource(Protocol):
 
 
 class UserRecords(Protocol):
-    """The users of files."""
+    """The users of files, and what files say of keys for all users."""
 
     def first_methods(self) -> tuple[LoginMethod, ...]: ...
 
     async def find(self, name: str) -> User | None: ...
+
+    def judge(
+        self, user: User | None, key: OfferedKey, attempt: LoginAttempt
+    ) -> KeyGrant | KeyRefusal:
+        """Whether a key opens the account of a user of any source; see `KeyRules.judge`."""
 
     async def judge_password(
         self, user: User | None, attempt: LoginAttempt, password: bytes
@@ -71,15 +75,11 @@ class SourceChain:
 
     :param records: the users of files; compares passwords with hashes, also of other sources.
     :param sources: the other sources, in the order in which they are asked.
-    :param key_rules: judge keys of all users.
     """
 
-    def __init__(
-        self, records: UserRecords, sources: Sequence[UserSource], key_rules: KeyRules
-    ) -> None:
+    def __init__(self, records: UserRecords, sources: Sequence[UserSource]) -> None:
         self._records = records
         self._sources = tuple(sources)
-        self._key_rules = key_rules
         self._may_hide_names = any(source.verifies_passwords for source in sources)
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
@@ -93,7 +93,7 @@ class SourceChain:
             user, _ = await self._find(attempt, None)
         except SourceAway:
             user = None
-        return self._key_rules.judge(user, key, attempt)
+        return self._records.judge(user, key, attempt)
 
     async def user_of_password(
         self, attempt: LoginAttempt, password: bytes

@@ -150,7 +150,7 @@ class Sweeper:
         random: Callable[[], float],
         expire: Callable[[str], Awaitable[frozenset[MultipartUpload]]],
     ) -> None:
-        self._targets = targets
+        self._targets = dict.fromkeys(targets)
         self._store = store
         self._transfers = transfers
         self._clock = clock
@@ -180,7 +180,7 @@ class Sweeper:
 
         :param targets: the prefixes of users who have come since the start.
         """
-        self._targets = tuple(dict.fromkeys((*self._targets, *targets)))
+        self._targets |= dict.fromkeys(targets)
 
     async def sweep(self) -> None:
         """Sweep all targets once. Never raises StoreError."""
@@ -189,7 +189,7 @@ class Sweeper:
                 await self._in_time(self._expire(bucket))
             except StoreError as error:
                 self._report_failure(error, bucket)
-        for target in self._targets:
+        for target in tuple(self._targets):
             try:
                 await self._in_time(self._sweep_target(target))
             except StoreError as error:

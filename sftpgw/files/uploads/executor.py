@@ -149,8 +149,10 @@ class UploadExecutor:
                 return await self._copy_staging(command)
             case CompleteUpload():
                 await self._complete(command)
+                self._count_stored(command.size_bytes)
             case PutWhole():
                 await self._put(command)
+                self._count_stored(command.size_bytes)
             case DropStaging():
                 await self._drop(command.upload)
             case AbortUpload():
@@ -229,6 +231,11 @@ class UploadExecutor:
         await self._registration.wait_for_key(self._clock)
         await self._base.check()
         self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
+
+    def _count_stored(self, size_bytes: int) -> None:
+        """What is stored counts in quotas at once, and is not reserved any more in a moment."""
+        if self._context.quotas is not None:
+            self._context.quotas.stored(self._registration.name, size_bytes)
 
     @property
     def has_moved(self) -> bool:

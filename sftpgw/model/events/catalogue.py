@@ -8,6 +8,7 @@ from sftpgw.model.events import (
     Event,
     file_events,
     gateway_events,
+    quota_events,
     session_events,
     store_events,
     upload_events,
@@ -20,6 +21,7 @@ TOPICS: tuple[ModuleType, ...] = (
     upload_events,
     store_events,
     gateway_events,
+    quota_events,
     user_source_events,
 )
 

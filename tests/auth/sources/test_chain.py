@@ -10,7 +10,6 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from sftpgw.auth.authenticator import KeyGrant, LoginAttempt, PasswordRefusal
-from sftpgw.auth.key_rules import PLAIN_KEY_RULES
 from sftpgw.auth.offered_keys import read_offered_key
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.live import LiveUsers
@@ -69,7 +68,7 @@ class World:
         self.files = Files({"alice": user("alice", "file/")}, hashing)
         self.files.asked = 0
         self.sources = sources
-        self.chain = SourceChain(self.files, sources, PLAIN_KEY_RULES)
+        self.chain = SourceChain(self.files, sources)
 
     def by_password(self, name: bytes, password: bytes = PASSWORD) -> str | PasswordRefusal:
         found = self._now(self.chain.user_of_password(attempt(name), password))

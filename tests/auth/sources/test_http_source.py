@@ -23,7 +23,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from sftpgw.auth.authenticator import LoginAttempt, PasswordRefusal
-from sftpgw.auth.key_rules import PLAIN_KEY_RULES
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
@@ -229,7 +228,7 @@ def test_an_address_that_asks_for_many_does_not_push_out_what_others_need(
 )
 def test_what_is_no_name_is_not_sent_to_the_service(world: World, name: bytes) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
     outcomes: list[Any] = []
     attempt = LoginAttempt(name, "192.0.2.1")
     Deferred.fromCoroutine(chain.user_of_password(attempt, b"pass")).addBoth(outcomes.append)
@@ -388,7 +387,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
     """Services take it for none, and answer as for a login by key: with the user."""
     world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
 
     def entering(password: bytes) -> list[Any]:
         outcomes: list[Any] = []
@@ -406,7 +405,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
 @pytest.mark.parametrize("kind", ["away", "nonsense", "wrong"])
 def test_a_service_that_fails_is_no_failure_of_the_client(world: World, kind: str) -> None:
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
     if kind == "away":
         world.be_away()
     elif kind == "nonsense":
