@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,19 @@ def live_sources(
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     """
-    make_user = users.make if settings.make_user is not None else None
-    live = replace(settings, make_user=make_user)
-    return asked_sources(live, reactor, events, HTTPConnectionPool(reactor))
+    if settings.make_user is None:
+        return []
+    live = replace(settings, make_user=users.make)
+    pool = HTTPConnectionPool(reactor)
+    return asked_sources(live, reactor, events, pool, lambda: users.make_user)
 
 
 def asked_sources(
-    settings: Settings, reactor: Any, events: EventSink, pool: HTTPConnectionPool
+    settings: Settings,
+    reactor: Any,
+    events: EventSink,
+    pool: HTTPConnectionPool,
+    rules_of: Callable[[], object] = lambda: None,
 ) -> list[AskedUserSource]:
     """The sources other than files, in their order.
 
@@ -71,12 +77,14 @@ def asked_sources(
     :param reactor: Twisted's.
     :param events: takes what is wrong with a source.
     :param pool: keeps connections to services.
+    :param rules_of: returns another object once ``settings.make_user`` makes other users.
     """
     make_user = settings.make_user
     if make_user is None:
         return []
+    network = _Network(reactor, pool)
     return [
-        _asked_source(name, settings, make_user, _Network(reactor, pool), events)
+        _asked_source(name, settings, make_user, network, events=events, rules_of=rules_of)
         for name in settings.auth.sources
         if name != FILE_SOURCE
     ]
@@ -99,7 +107,13 @@ class _Network:
 
 
 def _asked_source(
-    name: str, settings: Settings, make_user: MakeUser, network: _Network, events: EventSink
+    name: str,
+    settings: Settings,
+    make_user: MakeUser,
+    network: _Network,
+    *,
+    events: EventSink,
+    rules_of: Callable[[], object],
 ) -> AskedUserSource:
     auth = settings.auth
 
@@ -123,6 +137,7 @@ def _asked_source(
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
         has_records=name == DYNAMODB_SOURCE,
+        rules_of=rules_of,
     )
 
 

@@ -68,9 +68,10 @@ class TrustFiles:
         :param faults: takes what is wrong; a file at fault says nothing.
         """
         section, auth, readers = replace(self._section, faults=faults), self._auth, self._readers
-        none: frozenset[bytes] = frozenset()
         read_authorities = self._once("ca_keys", readers.authorities)
-        authorities = _read(section, "ca_keys", auth.ca_keys, none, read_authorities)
+        authorities = _read(
+            section, "ca_keys", auth.ca_keys, NO_TRUST.authorities, read_authorities
+        )
         read_revoked = self._once("revoked_keys", readers.revoked)
         revoked = _read(section, "revoked_keys", auth.revoked_keys, NOTHING_REVOKED, read_revoked)
         is_same = authorities is self._trust.authorities and revoked is self._trust.revoked

@@ -14,7 +14,8 @@ Rules
 4. An answer that makes no sense is none: the user is refused, what was wrong is logged, and the
    last good answer is not used in its place. The attempt is not the client's fault.
 5. Questions about the same user, address and password that are under way are one question.
-6. An answer is for one address, since a source may tell them apart, unless it has records: these
+6. What files say of all users counts for remembered answers, too, once it has changed.
+7. An answer is for one address, since a source may tell them apart, unless it has records: these
    are the same for all. Addresses, and IPv6 /64s, share
    the room for answers (`aio.lru.SharedLRU`): one of them does not push out what others need.
    Refusals have room of their own: they cost a client no proof.
@@ -77,10 +78,14 @@ class _Answer:
 
     :ivar user: the user; None if the source refuses or does not know the user.
     :ivar seconds: when it was said.
+    :ivar said: what the user was made of.
+    :ivar rules: the rules by which the user was made.
     """
 
     user: User | None
     seconds: float
+    said: GivenUser | None = None
+    rules: object = None
 
 
 class AskedUserSource:
@@ -95,6 +100,8 @@ class AskedUserSource:
     :param secret: makes the digests of passwords; random, and kept nowhere.
     :param has_records: the source has records of users with hashes of passwords, the same for each
         address, and verifies nothing.
+    :param rules_of: returns another object once `make_user` makes other users of the same answers,
+        since files of users have changed.
     """
 
     def __init__(
@@ -108,7 +115,9 @@ class AskedUserSource:
         events: EventSink,
         secret: bytes,
         has_records: bool = False,
+        rules_of: Callable[[], object] = lambda: None,
     ) -> None:
+        self._rules_of = rules_of
         self._name = name
         self._asker = asker
         self._make_user = make_user
@@ -173,12 +182,13 @@ class AskedUserSource:
             makes no sense.
         """
         key = self._key(name, peer_host, password)
-        known = self._answers.get(key) or self._refusals.get(key)
+        source = source_of(peer_host)
+        known = self._known(source, key) or self._refusals.get(key)
         if known is not None and self._age_seconds(known) < self._times.cache_seconds:
             return known.user
         question = Question(name, str(address_of(peer_host) or ""), password)
         try:
-            return await self._renew(key, question, source_of(peer_host))
+            return await self._renew(key, question, source)
         except AnswerUnusable:
             raise
         except SourceAway as error:
@@ -187,7 +197,7 @@ class AskedUserSource:
     async def _renew(self, key: _Key, question: Question, source: str) -> User | None:
         """Ask, and remember the answer."""
         try:
-            answer = await self._asking.result(key, 0, lambda: self._ask(source, question))
+            answer = await self._asking.result(key, 0, lambda: self._ask(source, key, question))
         except AnswerUnusable:
             self._answers.pop(key)
             raise
@@ -218,18 +228,38 @@ class AskedUserSource:
         elif not digest:
             self._refusals.put(source, key, answer)
 
-    async def _ask(self, source: str, question: Question) -> _Answer:
+    async def _ask(self, source: str, key: _Key, question: Question) -> _Answer:
         try:
             said = await self._asker.ask(source, question)
-            user = None if said is None else self._make_user(question.name, said)
-            if user is not None and question.password is not None:
-                user = replace(user, is_of_password=True)
+            return self._answer(key, said, self._clock.seconds())
         except BadAnswer as error:
-            self._events.emit(
-                UserSourceAnswerBad(source=self._name, user=question.name, reason=error.message)
-            )
+            self._tell_bad(question.name, error)
             raise AnswerUnusable(error.message) from None
-        return _Answer(user, self._clock.seconds())
+
+    def _answer(self, key: _Key, said: GivenUser | None, seconds: float) -> _Answer:
+        """:raises BadAnswer: no user can be made of it"""
+        name, _, digest = key
+        user = None if said is None else self._make_user(name, said)
+        if user is not None and digest:
+            user = replace(user, is_of_password=True)
+        return _Answer(user, seconds, said, self._rules_of())
+
+    def _known(self, source: str, key: _Key) -> _Answer | None:
+        """The last answer, with the user that is made of it now: ``[*]`` may have changed."""
+        known = self._answers.get(key)
+        if known is None or known.rules is self._rules_of():
+            return known
+        self._answers.pop(key)
+        try:
+            known = self._answer(key, known.said, known.seconds)
+        except BadAnswer as error:
+            self._tell_bad(key[0], error)
+            return None
+        self._answers.put(source, key, known)
+        return known
+
+    def _tell_bad(self, name: str, error: BadAnswer) -> None:
+        self._events.emit(UserSourceAnswerBad(source=self._name, user=name, reason=error.message))
 
     def _age_seconds(self, known: _Answer) -> float:
         return self._clock.seconds() - known.seconds

@@ -67,6 +67,11 @@ class LiveUsers:
         """The users by name."""
         return self._now.users
 
+    @property
+    def make_user(self) -> MakeUser | None:
+        """What makes users of what other sources say; another one makes others."""
+        return self._now.make_user
+
     def make(self, name: str, given: Mapping[str, str], source: str) -> User:
         """The user that another source tells of, with what files say now of all users.
 
