@@ -53,6 +53,7 @@ from sftpgw.model.settings import OnChange, OnDisconnect, Settings
 from sftpgw.model.steps import Steps
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
+from sftpgw.s3.user_scopes import scopes_of_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -130,6 +131,9 @@ class Gateway:
             environment=os.environ,
             limits=request_limits(settings, descriptor_limit()),
             weight_of=weight_of,
+            scopes_of=lambda store: scopes_of_store(
+                store, settings, deferToThread, reactor, self._events
+            ),
         )
         self._shared = self._make_shared()
         self._look: Deferred[None] | None = None

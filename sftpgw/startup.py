@@ -21,17 +21,19 @@ from sftpgw.auth.authorized_keys import read_authorities, read_authorized_key
 from sftpgw.auth.passwords import check_password_hash
 from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.aws.endpoints import Endpoints
+from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
 from sftpgw.config.key_files import KeyFileReaders
-from sftpgw.errors import ConfigError, StoreError
+from sftpgw.errors import ConfigError, NoSessionPolicy, StoreError
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.connect_attempts import MORE_ATTEMPTS
 from sftpgw.http.drained_connections import MAX_DRAINED
 from sftpgw.http.proxies import check_proxy
 from sftpgw.machine_checks import DescriptorNeeds, descriptor_limit, judge_descriptors
 from sftpgw.model.addresses import Network
-from sftpgw.model.settings import PROXIED, Settings, StoreSettings
+from sftpgw.model.settings import PROXIED, FilesSettings, Settings, Stores, StoreSettings
+from sftpgw.model.users import User
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.services import ADOPTED, parse_endpoint
 from sftpgw.ssh.algorithms import KNOWN, Offer, legacy_names
@@ -99,7 +101,15 @@ def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
         key_files=KeyFileReaders(read_authorities, read_revoked_keys),
+        role_check=_check_role,
     )
+
+
+def _check_role(user: User, stores: Stores, files: FilesSettings) -> None:
+    try:
+        check_roles(user, stores.all, keeps_empty_directories=files.keep_empty_directories)
+    except NoSessionPolicy as error:
+        raise ValueError(error.message) from error
 
 
 def _legacy_warnings(settings: Settings) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ from sftpgw.aws.credentials import credential_source
 from sftpgw.aws.dynamodb.table_place import table_place
 from sftpgw.aws.dynamodb.table_reader import TIMEOUT_KEY, TableReader
 from sftpgw.aws.endpoints import service_endpoint
+from sftpgw.aws.session_policy.plan.role_requests import check_roles
+from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
-from sftpgw.errors import BadAnswer, ConfigError
+from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import DYNAMODB_SOURCE, FILE_SOURCE, AuthSettings, MakeUser, Settings
-from sftpgw.model.users import User
+from sftpgw.model.users import AssumedRole, User
 
 SECRET_BYTES = 32
 
@@ -119,9 +121,11 @@ def _asked_source(
 
     def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return make_user(user_name, said.given, name)
+            return _with_role(settings, said, lambda given: make_user(user_name, given, name))
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
+        except NoSessionPolicy as error:
+            raise BadAnswer(error.message) from None
 
     asker, times = (
         (_table_asker(settings, network), auth.dynamodb_times)
@@ -139,6 +143,26 @@ def _asked_source(
         has_records=name == DYNAMODB_SOURCE,
         rules_of=rules_of,
     )
+
+
+def _with_role(
+    settings: Settings, said: GivenUser, make: Callable[[Mapping[str, str]], User]
+) -> User:
+    """The user of an answer, with the role and the policy that it has.
+
+    They count only where sessions have credentials of their own.
+
+    :raises NoSessionPolicy: the sessions of the user could not have any.
+    """
+    if not any(store.scoped_credentials for store in settings.all_stores):
+        return make(said.given)
+    user = make({**said.given, "role_arn": said.role_arn} if said.role_arn else said.given)
+    if said.session_policy:
+        policy = filled_policy(said.session_policy, user.name, user.mounts[0])
+        user = replace(user, role=replace(user.role or AssumedRole(), policy=policy))
+    keeps = settings.files.keep_empty_directories
+    check_roles(user, settings.all_stores, keeps_empty_directories=keeps)
+    return user
 
 
 def _http_asker(auth: AuthSettings, network: _Network) -> Asker:

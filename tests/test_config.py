@@ -140,6 +140,7 @@ JUDGED |= {
     "sse_kms_context": '{"a":"b"}',
     "acl": "private",
     "tags": "a=b",
+    "session_tags": "a=b",
     "expected_bucket_owner": "123456789012",
 }
 """Text for keys whose values are judged after they were parsed."""
@@ -152,6 +153,7 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
+    "session_tags": (("s3", "scoped_credentials", "yes"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -1039,6 +1041,13 @@ class TestObjectsOfMounts:
 
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
+    def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
+        lines = (
+            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
+        )
+        users = load(GATEWAY_INI, self.MOUNTS + lines).users
+        assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
+
     def test_a_mount_wins_over_its_user(self, load: Load) -> None:
         lines = (
             "sse = kms\nsse_kms_key = k\ntags = by={username}\nsse /box = s3\nacl /box = private"
@@ -1058,6 +1067,14 @@ class TestObjectsOfMounts:
             ("sse_kms_key = k", "is of no use without sse = kms"),
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
+            (
+                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "has the prefix that /box has, too; acl, tags must be the same at /twin",
+            ),
+            (
+                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "has the prefix that /box has, too; sse must be the same at /twin",
+            ),
         ],
     )
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:

@@ -654,6 +654,19 @@ def tags(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def session_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Tags of sessions of a role, as `tags`. Sessions of a user share them.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html
+    """
+    found = tags(text)
+    for _, value in found:
+        fill_placeholders(value, {"username": ""})
+    if len({name.lower() for name, _ in found}) < len(found):
+        raise ValueError("has two names that differ in upper and lower case only; keep one")
+    return found
+
+
 def encryption_context(text: str) -> str:
     """An encryption context of KMS: a JSON object of texts."""
     try:

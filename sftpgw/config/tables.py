@@ -136,6 +136,8 @@ CANNED_ACL = matching(
     "a canned ACL of S3 such as bucket-owner-full-control",
 )
 TAGS = ValueFormat(scalars.tags, "text", "name=value, with blanks between tags")
+SESSION_TAGS = ValueFormat(scalars.session_tags, "text", "name=value, with blanks between tags")
+ROLE = matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")
 
 ENCRYPTION_KEYS: Mapping[str, Key] = {
     "sse": Key(
@@ -194,8 +196,22 @@ S3_KEYS: Mapping[str, Key] = {
     ),
     "role_arn": Key(
         "role_arn",
-        matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…"),
+        ROLE,
         "A role that the gateway assumes with those credentials.",
+    ),
+    "scoped_credentials": Key(
+        "scoped_credentials",
+        FLAG,
+        "Whether each user's sessions assume ``role_arn`` on their own, with a session policy "
+        "that is made of the user's mounts and permissions. Then S3 itself refuses what is not "
+        "theirs, whatever the gateway does. The gateway's own records are reached without that "
+        "policy.",
+    ),
+    "session_tags": Key(
+        "session_tags",
+        SESSION_TAGS,
+        "Tags of these sessions, for policies (``aws:PrincipalTag``). ``{username}`` stands for "
+        "the user's name. The role must allow ``sts:TagSession``.",
     ),
     "ca_file": Key(
         "ca_file",
@@ -954,6 +970,12 @@ DEFAULT_KEYS: Mapping[str, Key] = {
             "for those of the session.",
         }.items()
     },
+    "role_arn": Key(
+        "role_arn",
+        ROLE,
+        "The role of the user's sessions in stores with ``scoped_credentials``, in place of that "
+        "of the store. ``{username}`` stands for the user's name.",
+    ),
     "weight": Key(
         "weight",
         count(1, 100),
@@ -971,7 +993,7 @@ DEFAULT_KEYS: Mapping[str, Key] = {
 }
 """The keys of ``[*]`` and of ``[*GROUP]`` in users.ini."""
 
-TEMPLATES = frozenset({"bucket", "key_prefix", "mount", "principals"})
+TEMPLATES = frozenset({"bucket", "key_prefix", "mount", "principals", "role_arn"})
 """The keys in whose values ``{username}`` is replaced, as it is in paths behind keys."""
 
 USER_KEYS: Mapping[str, Key] = {

@@ -72,6 +72,8 @@ class StoreSettings:
     `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
     :ivar name: the NAME; empty for [s3].
+    :ivar scoped_credentials: whether each user's sessions assume a role of their own.
+    :ivar session_tags: the tags of such a session; values may have ``{username}``.
     :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
     """
 
@@ -84,6 +86,8 @@ class StoreSettings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
+    scoped_credentials: bool = False
+    session_tags: Tags = ()
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""

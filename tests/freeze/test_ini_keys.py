@@ -161,6 +161,10 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["project", "=x", "a=1 a=2", "a={home}", " ".join(f"t{n}=x" for n in range(11))],
     ),
+    "session-tags": (
+        {"team=x user={username}": (("team", "x"), ("user", "{username}"))},
+        ["team", "ip={client_ip}", "a=1 A=2", "aws:a=1"],
+    ),
     "account": ({"123456789012": "123456789012"}, ["1234", "a" * 12]),
     "state-prefix": (
         {".gw": ".gw/", "/a/b/": "a/b/", "p" * 900: "p" * 900 + "/"},
@@ -211,6 +215,10 @@ COMPANIONS = {
     "[lockout] ban_time": "[lockout]\nmax_ban_time = 365d\n",
     "[lockout] max_ban_time": "[lockout]\nban_time = 1s\n",
     "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
+    **dict.fromkeys(
+        ("[s3] session_tags", "[*] role_arn", "[USER] role_arn"),
+        "[s3]\nscoped_credentials = yes\n",
+    ),
     "[ssh] max_connections": "[ssh]\nmax_startups = 1:1:1\n",
     "[ssh] balancer_networks": "[gateway]\nlisten = haproxy:tcp:2022\n",
 }
@@ -349,8 +357,9 @@ def _of_user(user: User, field: str) -> Any:
         return getattr(user.mounts[0].access_at(()), field)
     if field == "mount":
         return tuple(mount for mount in user.mounts if mount.path)
-    if field == "groups":
-        return user.weight if user.weight != 1 else ()
+    if field in ("groups", "role_arn"):
+        role = user.role.arn if user.role is not None else ""
+        return role if field == "role_arn" else user.weight if user.weight != 1 else ()
     if field in ("quota_bytes", "quota_files"):
         quota = user.limits.quotas[0] if user.limits.quotas else QuotaLimits()
         return quota.max_bytes if field == "quota_bytes" else quota.max_files
