@@ -31,11 +31,13 @@ from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
 from sftpgw.auth.lockout.lockout import Lockout
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.asked_source import AskedUserSource
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
+from sftpgw.control.ban_requests import BanRequests
+from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -151,9 +153,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(
-                chained(self._users, sources), self._make_avatar, lockout=self._make_lockout()
-            ),
+            portal=self._make_portal(sources),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -161,6 +161,7 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+        self._control = self._make_control()
 
     def _make_shared(self) -> SharedContext:
         """What all sessions share."""
@@ -206,10 +207,16 @@ class Gateway:
             events=self._events,
         )
 
-    def _make_lockout(self) -> Lockout:
+    def _make_portal(self, sources: list[AskedUserSource]) -> LoginPortal:
         settings = self._settings
         exempt_networks = settings.ssh.exempt_networks
-        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        return make_portal(chained(self._users, sources), self._make_avatar, lockout=lockout)
+
+    def _make_control(self) -> ControlService:
+        factory, events = self.factory, self._events
+        bans = BanRequests(factory.portal.lockout, factory.admission.forgive, events)
+        return ControlService(self._settings.gateway.control, bans.handlers, self._reactor, events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -299,6 +306,7 @@ class Gateway:
             self._reloader.start()
         self._expiry.start()
         self._rechecker.start()
+        self._control.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -359,6 +367,7 @@ class Gateway:
         await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._at_most(QUOTAS_SECONDS, self._quotas.stop())
         await self._store.close()
+        await self._control.stop()
         self.log_limiter.flush()
         self.iterations.stop()
         self._garbage.stop()
