@@ -672,8 +672,8 @@ AUTH_KEYS: Mapping[str, Key] = {
         one_of(OnChange),
         "What becomes of the sessions of a user who is removed or disabled, or whose proofs, "
         "``networks``, ``expires``, mounts or permissions change: ``disconnect`` them, or ``keep`` "
-        "them as they were until they end. Files of users are read again on SIGHUP, and within "
-        "some seconds of a change.",
+        "them as they were until they end. The files of users, and those of ``ca_keys`` and "
+        "``revoked_keys``, are read again on SIGHUP, and within some seconds of a change.",
     ),
     "sources": Key(
         "sources",
