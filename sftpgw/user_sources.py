@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,8 +65,19 @@ WORD_BYTES = 16
 LDAP_PORT, LDAPS_PORT = 389, 636
 
 
-def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
+def chained(users: LiveUsers, sources: Sequence[AskedUserSource]) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
+
+    :param users: the users of files.
+    :param sources: the others (`asked_sources`).
+    """
+    return SourceChain(users, sources) if sources else users
+
+
+def live_sources(
+    users: LiveUsers, settings: Settings, reactor: Any, events: EventSink
+) -> list[AskedUserSource]:
+    """The sources other than files; what files say of their users may be exchanged.
 
     :param users: the users of files, and what files say of users of other sources.
     :param settings: the whole configuration.
@@ -74,11 +85,10 @@ def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSin
     :param events: takes what is wrong with a source.
     """
     if settings.make_user is None:
-        return users
+        return []
     live = replace(settings, make_user=users.make)
     pool = HTTPConnectionPool(reactor)
-    sources = asked_sources(live, reactor, events, pool, lambda: users.make_user)
-    return SourceChain(users, sources)
+    return asked_sources(live, reactor, events, pool, lambda: users.make_user)
 
 
 def asked_sources(
