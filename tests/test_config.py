@@ -130,9 +130,19 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+FILES_OF_AUTH = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
-JUDGED |= {"http_url": "https://idp.example/users"}
+JUDGED |= {
+    "http_url": "https://idp.example/users",
+    "ldap_url": "ldap://ldap.example",
+    "ldap_service_password_env": "LDAP_PASSWORD",
+    "ldap_name_attribute": "sAMAccountName",
+    "ldap_groups": "cn=partners,dc=example: others",
+    "ldap_attributes": "bucket = sftpBucket",
+}
 JUDGED |= {
     "sse": "kms",
     "sse_kms_key": "alias/mine",
@@ -150,6 +160,7 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
@@ -205,7 +216,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
+        **{file: str(tmp_path / text) for file in ("ca_file", "control", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
