@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sftpgw.model.units import Buffer
@@ -17,6 +18,16 @@ class SubsystemTransport(Protocol):
 
     def write(self, *fragments: Buffer) -> None:
         """Send `fragments` in their order; what one call passes leaves together."""
+
+    def cork(self) -> AbstractContextManager[None]:
+        """What is written and consumed inside of the block leaves together, at its end."""
+
+    def hold(self, flush: Callable[[], None]) -> bool:
+        """Call `flush` once, before what is written now would leave.
+
+        :param flush: writes what the subsystem has kept until then.
+        :returns: False if what is written leaves at once; then `flush` is not called.
+        """
 
     def write_error(self, text: bytes) -> None:
         """Send `text` to the client's standard error; text that it never reads is dropped."""

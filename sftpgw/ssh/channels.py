@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.channel import SSHChannel
@@ -96,6 +97,7 @@ class SessionChannel(SSHChannel):
         self._output_pace: OutputPace | None = None
         self._paused = False
         self._unconsumed_bytes = 0
+        self._granted_bytes = 0  # and not told yet
         self._input_ended = False
         self._exit_status: int | None = None
 
@@ -195,7 +197,14 @@ class SessionChannel(SSHChannel):
             self._grant(granted_bytes)
 
     def _grant(self, size_bytes: int) -> None:
-        if not self.localClosed:
+        """Grant the client more, once for all that is consumed while packets are held back."""
+        self._granted_bytes += size_bytes
+        if not self.hold(self._send_grant):
+            self._send_grant()
+
+    def _send_grant(self) -> None:
+        size_bytes, self._granted_bytes = self._granted_bytes, 0
+        if size_bytes and not self.localClosed:
             self.conn.adjustWindow(self, size_bytes)
 
     # Bytes to the client.
@@ -212,6 +221,15 @@ class SessionChannel(SSHChannel):
         for fragment in fragments:
             self._outgoing.append(fragment)
         self._send()
+
+    def cork(self) -> AbstractContextManager[None]:
+        """Send what is written and granted inside of the block together, at its end."""
+        cork: AbstractContextManager[None] = self.conn.transport.packet_writer.cork()
+        return cork
+
+    def hold(self, flush: Callable[[], None]) -> bool:
+        """Call `flush` before what the connection holds back leaves; False if it holds nothing."""
+        return bool(self.conn.transport.packet_writer.before_release(flush))
 
     def write_error(self, text: bytes) -> None:
         """Send `text` to the client's standard error."""
@@ -317,6 +335,7 @@ class SessionChannel(SSHChannel):
         self._end_subsystem(ConnectionDone())
 
     def _send_what_was_held(self) -> None:
+        self.conn.transport.packet_writer.release()
         if self.unsent_bytes:
             self.conn.scheduler.run()
 
