@@ -37,15 +37,29 @@ def again(error: GatewayErrorT) -> GatewayErrorT:
 
 
 class ConfigError(GatewayError):
-    """The configuration cannot be used; `faults` has one line for each reason."""
+    """The configuration cannot be used.
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
+    :param faults: one line for each reason, with its place as far as it has one.
+    :param unplaced: the same reasons without the numbers of lines; none if they have no numbers.
+    """
+
+    def __init__(self, faults: tuple[str, ...], unplaced: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+        self.unplaced = unplaced or faults
 
 
 class NoSessionPolicy(GatewayError):
     """No session policy can be written for a user, in words that the operator can act on."""
+
+
+class SourceAway(GatewayError):
+    """A source of users does not answer, or has a fault of its own. The text says which."""
+
+
+class BadAnswer(GatewayError):
+    """A source of users has answered something else than a user. The text says what is wrong, and
+    begins with the verb: ``is not JSON``."""
 
 
 # Errors for clients.
@@ -101,6 +115,10 @@ class EndOfFile(FileError):
 
 class LimitReached(FileError):
     """A limit of the gateway or of S3 (open handles, parts, reorder allowance)."""
+
+
+class QuotaExceeded(LimitReached):
+    """So much may not be stored."""
 
 
 class ObjectChanged(FileError):
@@ -162,6 +180,13 @@ class AccessDenied(StoreError):
     """403: the gateway's credentials do not allow the request."""
 
 
+class NotSignedForSession(AccessDenied):
+    """The gateway itself refuses to sign a request of a session with its own credentials.
+
+    Its code has asked for more than a session may have.
+    """
+
+
 class PreconditionFailed(StoreError):
     """412: If-Match or If-None-Match did not hold."""
 
@@ -219,3 +244,7 @@ class StoreUnreachable(StoreUnavailable):
 
 class CredentialsUnavailable(StoreError):
     """No credentials could be found or refreshed."""
+
+
+class RoleNotAssumed(CredentialsUnavailable):
+    """The sessions of a user have no credentials of their own. The log has said so."""

@@ -10,14 +10,11 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
@@ -32,17 +29,21 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.aio.work.stepped import in_turns
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.key_rules import KeyRules
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.lockout.lockout import Lockout
+from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
-from sftpgw.config.users_ini import user_files
+from sftpgw.control.ban_requests import BanRequests
+from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
+from sftpgw.files.quotas.held_uploads import HeldUploads, nothing_held
+from sftpgw.files.quotas.keeper import QuotaKeeper
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -50,19 +51,21 @@ from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
-from sftpgw.model.settings import OnChange, Settings
+from sftpgw.model.settings import OnChange, OnDisconnect, Settings
+from sftpgw.model.steps import Steps
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
+from sftpgw.s3.user_scopes import scopes_of_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
-from sftpgw.ssh.context import OpenConnection
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
-from sftpgw.startup import check_requests, read_users, request_limits
+from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.plan import UserChanges, expired
+from sftpgw.user_reload.account_sessions import AccountSessions
+from sftpgw.user_reload.directory_watch import DirectoryWatch
+from sftpgw.user_reload.plan import STEP_USERS, UserChanges
 from sftpgw.user_reload.reloader import UserReloader
 from sftpgw.user_sources import chained
 
@@ -73,6 +76,9 @@ ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to clean up in the store. This includes the
 10 seconds (`ABORT_AFTER_SECONDS`) that a client has to read the DISCONNECT."""
 
+QUOTAS_SECONDS = 5.0
+"""How long it may take to tell other gateways what was stored (`quotas/keeper`)."""
+
 EXPIRY_SECONDS = 15.0
 """How often sessions are ended whose account has ended (`expires`)."""
 
@@ -82,6 +88,8 @@ WINDOWS = "/windows"
 WINDOWS_SHARE = 4
 """Windows share this fraction of all memory, a quarter, and never block the queue for parts. Those
 of users below a fair share may exceed it (`ssh/window_shares`)."""
+
+T = TypeVar("T")
 
 log = Logger("sftpgw")
 
@@ -100,7 +108,7 @@ class Gateway:
         self._settings = settings
         self._reactor = reactor
         threads = LoginThreads(reactor)
-        self._users = LiveUsers(settings.users, threads.run, KeyRules(settings.key_trust))
+        self._users = LiveUsers(settings.users, threads.run, settings.key_trust, settings.make_user)
         weight_of = self._users.weight_of
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
@@ -125,12 +133,15 @@ class Gateway:
             environment=os.environ,
             limits=request_limits(settings, descriptor_limit()),
             weight_of=weight_of,
+            scopes_of=lambda store: scopes_of_store(
+                store, settings, deferToThread, reactor, self._events
+            ),
         )
         self._shared = self._make_shared()
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
-        self._accounts: WeakKeyDictionary[GatewayAvatar, User] = WeakKeyDictionary()
+        self._sessions = AccountSessions(lambda: self.factory.connections)
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -140,7 +151,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(self._make_authenticator(), self._make_avatar),
+            portal=self._make_portal(),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -148,6 +159,7 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+        self._control = self._make_control()
 
     def _make_shared(self) -> SharedContext:
         """What all sessions share."""
@@ -155,6 +167,7 @@ class Gateway:
         memory_bytes = settings.limits.memory_bytes
         budget = Budget.within(memory_bytes, self._reactor.seconds, weight_of)
         windows = WindowMemory(budget.share(WINDOWS), memory_bytes // WINDOWS_SHARE, weight_of)
+        self._quotas = self._make_quotas()
         return SharedContext(
             settings=settings,
             store=self._store,
@@ -167,11 +180,35 @@ class Gateway:
             transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
             mtimes=SharedMtimes(weight_of),
             rates=UserRates(self._reactor),
+            quotas=self._quotas,
+        )
+
+    def _make_quotas(self) -> QuotaKeeper:
+        files, store = self._settings.files, self._store
+        held = HeldUploads(store.of_gateway(), self._state_prefix_of, self._events)
+        return QuotaKeeper(
+            store,
+            held.count if files.on_disconnect is OnDisconnect.RESUME else nothing_held,
+            self._reactor,
+            self._events,
+            every_seconds=files.quota_recount_seconds,
+            random=random.random,
+            weight_of=self._users.weight_of,
         )
 
     def _make_authenticator(self) -> Authenticator:
-        users = self._users
-        return chained(users, users, self._settings, self._reactor, self._events)
+        return chained(self._users, self._settings, self._reactor, self._events)
+
+    def _make_portal(self) -> LoginPortal:
+        settings = self._settings
+        exempt_networks = settings.ssh.exempt_networks
+        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        return make_portal(self._make_authenticator(), self._make_avatar, lockout=lockout)
+
+    def _make_control(self) -> ControlService:
+        factory, events = self.factory, self._events
+        bans = BanRequests(factory.portal.lockout, factory.admission.forgive, events)
+        return ControlService(self._settings.gateway.control, bans.handlers, self._reactor, events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -207,49 +244,49 @@ class Gateway:
             random=random.random,
         )
 
-    def _make_reloader(self) -> UserReloader:
-        settings = self._settings
-        files = UserFilesOnDisk(Path(settings.users_path), user_files, lambda: read_users(settings))
+    def _make_reloader(self) -> UserReloader | None:
+        files = self._settings.user_files
+        if files is None:
+            return None
         return UserReloader(
             files,
             self._users,
             in_thread=deferToThread,
+            in_turns=self._in_turns,
             clock=self._reactor,
             events=self._events,
-            on_changes=self._on_user_changes,
+            watch=lambda on_event: DirectoryWatch(self._reactor, on_event),
+            follow=self._follow_changes,
         )
+
+    def _in_turns(self, steps: Steps[T]) -> Coroutine[Any, Any, T]:
+        return in_turns(self._work, ("/users", "", ""), "users", steps)
 
     def reload_users(self) -> None:
         """Read the files of users again."""
-        self._reloader.ask()
+        if self._reloader is not None:
+            self._reloader.ask()
 
-    def _on_user_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
+    def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
-        self._sweeper.add_targets(targets_of(self._settings.store_of, users.values()))
-        buckets = {mount.bucket for user in users.values() for mount in user.mounts}
-        self._rename_recovery.add_buckets(sorted(buckets))
+        for first in range(0, len(changes.fresh), STEP_USERS):
+            users = changes.fresh[first : first + STEP_USERS]
+            self._sweeper.add_targets(targets_of(self._settings.store_of, users))
+            buckets = {mount.bucket for user in users for mount in user.mounts}
+            self._rename_recovery.add_buckets(sorted(buckets))
+            yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
-        return self._disconnect(changes.ended, "the account has changed")
+        return (yield from self._sessions.end_of_users(changes.ended))
 
     async def _end_expired(self) -> None:
-        names = expired(self._accounts.values(), time.time())
-        self._disconnect(names, "the account has expired")
-
-    def _disconnect(self, names: frozenset[str], text: str) -> int:
-        """Disconnect these users. Returns how many connections there were."""
-        if not names:
-            return 0
-        found = [each for each in self.factory.connections if _user_of(each) in names]
-        for connection in found:
-            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
-        return len(found)
+        await self._in_turns(self._sessions.end_expired(time.time()))
 
     def _make_avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
         if self._users.is_outdated(user):
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
-        self._accounts[avatar] = user
+        self._sessions.began(avatar, user)
         return avatar
 
     def start(self) -> None:
@@ -258,9 +295,10 @@ class Gateway:
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
-        if self._settings.users_path:
+        if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
+        self._control.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -303,7 +341,8 @@ class Gateway:
         """Let transfers finish, cut off the rest, disconnect all clients, close the store."""
         if self._look is not None:
             self._look.cancel()
-        self._reloader.stop()
+        if self._reloader is not None:
+            self._reloader.stop()
         self._expiry.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
@@ -317,7 +356,9 @@ class Gateway:
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
+        await self._at_most(QUOTAS_SECONDS, self._quotas.stop())
         await self._store.close()
+        await self._control.stop()
         self.log_limiter.flush()
         self.iterations.stop()
         self._garbage.stop()
@@ -325,12 +366,6 @@ class Gateway:
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
-
-
-def _user_of(connection: OpenConnection) -> str:
-    """The name of the user of a connection; empty before the login."""
-    avatar = getattr(connection, "avatar", None)
-    return avatar.user if avatar is not None else ""
 
 
 def _owner_of(path: FairPath) -> dict[str, str]:

@@ -17,6 +17,9 @@ from sftpgw.aio.user_counts import UserCount, UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
+from sftpgw.files.quotas.keeper import QuotaKeeper
+from sftpgw.files.quotas.plan.quota import quotas_of
+from sftpgw.files.quotas.session_quotas import SessionQuotas
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -26,7 +29,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.object_settings import ObjectsOfPrefix, ObjectTable
 from sftpgw.model.settings import Settings, StoreSettings
-from sftpgw.model.store import SharedStore
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.scp.console import Console
@@ -65,6 +68,7 @@ class SharedContext:
     :param unfinished: the requests whose channels have ended.
     :param counts: how many sessions and handles each user has.
     :param rates: how fast the bytes of each user may move.
+    :param quotas: how much is stored at places with a quota; None: no quota holds.
     """
 
     settings: Settings
@@ -81,6 +85,7 @@ class SharedContext:
     unfinished: UnfinishedOfUsers = field(default_factory=UnfinishedOfUsers)
     counts: UserCounts = field(default_factory=UserCounts)
     rates: UserRates
+    quotas: QuotaKeeper | None = None
 
 
 class Session:
@@ -99,9 +104,9 @@ class Session:
         self.context = SessionContext(
             user=user.name,
             session=labels.session,
-            store=shared.store.bind(objects, **bound),
+            store=shared.store.bind(objects, owner=user, **bound),
             budget=shared.budget.share(user.name),
-            transfers=shared.transfers,
+            transfers=shared.transfers.seen_from(user.mounts),
             times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),
@@ -111,6 +116,7 @@ class Session:
             work=shared.work.share(user.name, labels.session),
             file_bytes=user.limits.file_bytes,
             objects=objects,
+            quotas=_quotas_of(shared, user),
         )
         self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
@@ -208,6 +214,15 @@ def object_table(
     ]
     rows.sort(key=lambda row: -len(row.prefix))
     return ObjectTable(tuple(rows), lambda bucket: store_of(bucket).objects.of_gateway)
+
+
+def _quotas_of(shared: SharedContext, user: User) -> SessionQuotas | None:
+    """The quotas of a user; None for most users, for whom nothing is counted."""
+    if shared.quotas is None or not user.limits.quotas:
+        return None
+    store_of = shared.settings.store_of
+    quotas = quotas_of(user, lambda bucket: store_of(bucket).state_prefix)
+    return SessionQuotas(user.name, quotas, shared.quotas) if quotas else None
 
 
 def client_ip_of(peer: str) -> str:

@@ -81,11 +81,16 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def faults_of(load: Load, *texts: str | None) -> list[str]:
+def placed_faults_of(load: Load, *texts: str | None) -> list[str]:
     """The faults, without the folder in front."""
     with pytest.raises(ConfigError) as caught:
         load(*texts)
     return [re.sub(r"^/.*/(?=\w+\.ini:)", "", line) for line in caught.value.faults]
+
+
+def faults_of(load: Load, *texts: str | None) -> list[str]:
+    """The faults, without the folder in front and the number of the line."""
+    return [re.sub(r"^(\w+\.ini):[0-9]+:", r"\1:", line) for line in placed_faults_of(load, *texts)]
 
 
 def gateway_faults(load: Load, section: str, line: str) -> list[str]:
@@ -125,9 +130,19 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+FILES_OF_AUTH = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
-JUDGED |= {"http_url": "https://idp.example/users"}
+JUDGED |= {
+    "http_url": "https://idp.example/users",
+    "ldap_url": "ldap://ldap.example",
+    "ldap_service_password_env": "LDAP_PASSWORD",
+    "ldap_name_attribute": "sAMAccountName",
+    "ldap_groups": "cn=partners,dc=example: others",
+    "ldap_attributes": "bucket = sftpBucket",
+}
 JUDGED |= {
     "sse": "kms",
     "sse_kms_key": "alias/mine",
@@ -135,6 +150,7 @@ JUDGED |= {
     "sse_kms_context": '{"a":"b"}',
     "acl": "private",
     "tags": "a=b",
+    "session_tags": "a=b",
     "expected_bucket_owner": "123456789012",
 }
 """Text for keys whose values are judged after they were parsed."""
@@ -144,9 +160,11 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
+    "session_tags": (("s3", "scoped_credentials", "yes"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -198,7 +216,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
+        **{file: str(tmp_path / text) for file in ("ca_file", "control", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
@@ -460,27 +478,73 @@ NO_LINE = (
 )
 
 
+def test_each_fault_has_its_line(load: Load) -> None:
+    users_ini = """\
+# The users.
+[*]
+key_prefix = home/{username}/
+permissions = lst
+
+[*partners]
+mount =
+    /shared s3://uploads/shared/
+    # The next one is wrong.
+    /other elsewhere
+
+[alice]
+groups = partners friends
+authorized_keys =
+    ssh-ed25519 AAAA
+
+    # an old one
+    junk
+    ssh-ed25519 BBBB
+    rubbish
+permissions /nowhere/at/all = list
+mount = /a s3://uploads/a/
+    /a s3://uploads/b/
+
+[bob]
+weigth = 3
+
+[bob]
+"""
+    found = placed_faults_of(load, GATEWAY_INI.replace("bucket = uploads", ""), users_ini)
+    assert [re.sub(r"(\]| [a-z_]+): .*", r"\1", fault) for fault in found] == [
+        "users.ini:28: [bob]",
+        "users.ini:4: [*] permissions",
+        "users.ini:10: [*partners] mount",
+        "users.ini:13: [alice] groups",
+        "users.ini:23: [alice] mount",
+        "users.ini:18: [alice] authorized_keys",
+        "users.ini:20: [alice] authorized_keys",
+        "users.ini:26: [bob] weigth",
+        "users.ini:25: [bob]",
+        "sftpgw.ini:4: [s3] bucket",
+    ]
+
+
 def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
-    faults = faults_of(
+    faults = placed_faults_of(
         load,
         "stray = 1\n[s3]\nbucket = uploads\njunk\nbucket = twice\n[gateway]\nhost_keys = host_key\n"
         "[s3]\npart_size = 1MiB\n[]\n[ssh]\nauth_tries = 0\n",
     )
     assert faults == [
-        "sftpgw.ini: line 1 comes before any [section]; move it into one",
-        "sftpgw.ini: [s3] bucket: comes again in line 5; keep one",
-        "sftpgw.ini: [s3]: comes again in line 8; keep one",
-        f"sftpgw.ini: line 4 {NO_LINE}",
-        f"sftpgw.ini: line 10 {NO_LINE}",
-        "sftpgw.ini: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
+        "sftpgw.ini:1: comes before any [section]; move it into one",
+        f"sftpgw.ini:4: {NO_LINE}",
+        "sftpgw.ini:5: [s3] bucket: comes again; keep one (the first is in line 3)",
+        f"sftpgw.ini:10: {NO_LINE}",
+        "sftpgw.ini:8: [s3]: comes again; keep one (the first is in line 2)",
+        "sftpgw.ini:12: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: line 4 "),
-        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: line 4 "),
+        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: "),
+        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: "),
         ("ssh-rsa AAAAB3NzaC1yc2EAAA= alice", "users.ini: [alice]: ssh-rsa AAAAB3NzaC1yc2EAAA… "),
     ],
 )
@@ -563,7 +627,7 @@ password_hash = $2b$
         ("[al]\nkey_prefix = a\npassword_hash = plain", "[al] password_hash: is not a hash"),
         (
             "[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk",
-            "[al] authorized_keys: key 2 (line 5): ",
+            "[al] authorized_keys: key 2: ",
         ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
         (
@@ -571,7 +635,7 @@ password_hash = $2b$
                 "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
                 "authorized_keys = junk"
             ),
-            "[al] authorized_keys: key 1 (line 6): is not a key",
+            "[al] authorized_keys: key 1: is not a key",
         ),
         (
             (
@@ -768,7 +832,7 @@ def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
             bucket_check=bucket_check,
         )
     (line,) = caught.value.faults
-    assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
+    assert line.endswith("users.ini:6: [alice] bucket: no endpoint for other")
     assert sorted(asked) == [("uploads", "other"), ("uploads", "uploads")]
 
 
@@ -988,6 +1052,13 @@ class TestObjectsOfMounts:
 
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
+    def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
+        lines = (
+            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
+        )
+        users = load(GATEWAY_INI, self.MOUNTS + lines).users
+        assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
+
     def test_a_mount_wins_over_its_user(self, load: Load) -> None:
         lines = (
             "sse = kms\nsse_kms_key = k\ntags = by={username}\nsse /box = s3\nacl /box = private"
@@ -1007,6 +1078,14 @@ class TestObjectsOfMounts:
             ("sse_kms_key = k", "is of no use without sse = kms"),
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
+            (
+                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "has the prefix that /box has, too; acl, tags must be the same at /twin",
+            ),
+            (
+                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "has the prefix that /box has, too; sse must be the same at /twin",
+            ),
         ],
     )
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:

@@ -7,7 +7,6 @@ the process lives (`aio/work/garbage`).
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -39,30 +38,10 @@ def left_by(work: Callable[[], object]) -> set[str]:
         gc.enable()
         gc.unfreeze()
     return {
-        name for name in names if name.startswith("sftpgw.") and not name.startswith(SHORT_LIVED)
+        name
+        for name in names
+        if name.startswith("sftpgw.") and not name.startswith("sftpgw.testing.")
     }
-
-
-SHORT_LIVED = (
-    "sftpgw.testing.",
-    "sftpgw.auth.",
-    "sftpgw.ssh.portal_verdicts.",
-    "sftpgw.ssh.userauth.",
-    "sftpgw.ssh.login_reports.",
-    "sftpgw.errors.",
-)
-"""What is gone within moments of a login, with the traceback of an error: collections of young
-objects find it."""
-
-if sys.version_info >= (3, 13):
-    # There the traceback reaches up to the test's client, which has frames of its own.
-    SHORT_LIVED += (
-        "sftpgw.ssh.login_progress.",
-        "sftpgw.ssh.login_requests.",
-        "sftpgw.ssh.fields.",
-        "sftpgw.wire.frames.",
-        "sftpgw.buffers.byte_queue.",
-    )
 
 
 def test_a_check_sees_a_cycle() -> None:

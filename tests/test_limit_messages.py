@@ -62,7 +62,7 @@ def refusals() -> Iterator[tuple[str, str]]:
                 continue
             for call in ast.walk(node):
                 name = getattr(getattr(call, "func", None), "id", "")
-                if name in ("LimitReached", "ConchError") and call.args:  # type: ignore[attr-defined]
+                if name in ("LimitReached", "QuotaExceeded", "ConchError") and call.args:  # type: ignore[attr-defined]
                     yield f"{path.name}:{node.name}", text_of(call.args[0], node, module)  # type: ignore[attr-defined]
 
 

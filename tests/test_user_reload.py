@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.config.users_ini import user_files
 from sftpgw.errors import ConfigError
+from sftpgw.model.settings import FileUsers
+from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import User, UserLimits
 from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
-from sftpgw.user_reload.files import UserFilesOnDisk
-from sftpgw.user_reload.plan import UserChanges, changes_between, expired
-from sftpgw.user_reload.reloader import EVERY_SECONDS, UserReloader
+from sftpgw.user_reload.plan import UserChanges, changes_between, has_expired
+from sftpgw.user_reload.reloader import (
+    EVERY_SECONDS,
+    SELDOM_SECONDS,
+    SETTLE_SECONDS,
+    UserReloader,
+)
+from sftpgw.user_reload.watched_places import Places
+
+T = TypeVar("T")
 
 ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
 
@@ -53,7 +59,7 @@ def with_login(user: User, **changes: Any) -> User:
     ],
 )
 def test_what_ends_sessions(after: list[User], changes: UserChanges) -> None:
-    assert changes_between(named(ALICE, BOB), named(*after)) == changes
+    assert finish(changes_between(named(ALICE, BOB), named(*after))) == changes
 
 
 def test_accounts_end_with_their_time() -> None:
@@ -62,7 +68,7 @@ def test_accounts_end_with_their_time() -> None:
         with_login(BOB, expires_seconds=101.0),
         CAROL,
     ]
-    assert expired(users, 100.0) == {"alice"}
+    assert [user.name for user in users if has_expired(user, 100.0)] == ["alice"]
 
 
 class Files:
@@ -72,52 +78,97 @@ class Files:
         self.users: Mapping[str, User] = named(*users)
         self.number = 0
         self.faults: tuple[str, ...] = ()
-        self.reads = 0
+        self.reads = self.looks = 0
+        self.read_state = 0
 
     def write(self, *users: User, faults: tuple[str, ...] = ()) -> None:
         self.users, self.faults = named(*users), faults
         self.number += 1
 
-    def read(self) -> Mapping[str, User]:
+    def load(self) -> tuple[Mapping[str, User], tuple[str, ...]]:
         self.reads += 1
-        if self.faults:
-            raise ConfigError(self.faults)
-        return self.users
+        self.read_state = self.number
+        return self.users, self.faults
+
+    def steps(self, loaded: Any) -> Steps[FileUsers]:
+        yield
+        users, faults = loaded
+        if faults:
+            raise ConfigError(faults)
+        yield
+        return FileUsers(users)
 
     def state(self) -> int:
+        self.looks += 1
         return self.number
+
+    def paths(self) -> list[Path]:
+        return []
+
+    def folder(self) -> Path | None:
+        return None
 
 
 def at_once(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-    try:
-        return succeed(function(*args))
-    except ConfigError:
-        failed: Deferred[Any] = Deferred()
-        failed.errback(Failure())
-        return failed
+    return succeed(function(*args))
+
+
+async def finished(steps: Steps[T]) -> T:
+    return finish(steps)
+
+
+class Watch:
+    """Whether it can watch, and what it calls."""
+
+    def __init__(self) -> None:
+        self.can_watch = False
+        self.places: Places = {}
+        self.is_stopped = False
+        self.on_event: Callable[[], None] = lambda: None
+
+    def follow(self, places: Places) -> bool:
+        self.places = places
+        return self.can_watch
+
+    def stop(self) -> None:
+        self.is_stopped = True
 
 
 class World:
-    def __init__(self, in_thread: Callable[..., Deferred[Any]] = at_once) -> None:
+    def __init__(
+        self,
+        in_thread: Callable[..., Deferred[Any]] = at_once,
+        *,
+        changed_early: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.events = RecordedEvents()
         self.files = Files(ALICE, BOB)
         self.live = LiveUsers(self.files.users, call_at_once)
         self.ended: list[frozenset[str]] = []
+        self.watch = Watch()
         self.reloader = UserReloader(
             self.files,
             self.live,
             in_thread=in_thread,
+            in_turns=finished,
+            watch=self._watched,
             clock=self.clock,
             events=self.events,
-            on_changes=self._on_changes,
+            follow=self._follow,
         )
+        if changed_early:
+            self.files.write(CAROL)
         self.reloader.start()
         self.clock.advance(0)
 
-    def _on_changes(self, changes: UserChanges, users: Mapping[str, User]) -> int:
-        assert self.live.users == users
+    def _watched(self, on_event: Callable[[], None]) -> Watch:
+        self.watch.on_event = on_event
+        return self.watch
+
+    def _follow(self, changes: UserChanges) -> Steps[int]:
         self.ended.append(changes.ended)
+        yield
         return len(changes.ended)
 
     def looks(self, count: int) -> None:
@@ -142,6 +193,49 @@ def test_a_change_is_read_once_it_has_stayed_the_same() -> None:
     assert (told["users"], told["added"], told["removed"], told["disconnected"]) == (2, 1, 1, 1)
     world.looks(5)
     assert world.files.reads == 1
+
+
+def test_what_inotify_tells_of_is_read_soon_and_a_loss_is_made_up_for() -> None:
+    world = World()
+    world.watch.can_watch = True
+    world.looks(1)
+    world.files.write(ALICE)
+    world.watch.on_event()
+    world.clock.advance(SETTLE_SECONDS)
+    world.files.write(ALICE, CAROL)  # it is still being written
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.files.reads == 0
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.files.reads == 1
+    assert set(world.live.users) == {"alice", "carol"}
+    states = world.files.looks
+    world.clock.advance(SELDOM_SECONDS / 2)
+    assert world.files.looks == states, "nothing is looked at for nothing"
+    world.files.write(BOB)  # nothing tells of it
+    world.clock.advance(SELDOM_SECONDS / 2)
+    world.clock.advance(SETTLE_SECONDS)
+    assert set(world.live.users) == {"bob"}
+    world.reloader.stop()
+    assert world.watch.is_stopped
+
+
+def test_a_change_before_the_first_look_is_seen() -> None:
+    world = World(lambda function, *args: succeed(function(*args)), changed_early=True)
+    world.looks(1)
+    assert world.files.reads == 1
+    assert set(world.live.users) == {"carol"}
+
+
+def test_what_was_broken_is_read_again_once_it_is_mended() -> None:
+    world = World()
+    world.files.write(faults=("users.ini:3: half a file",))
+    world.looks(2)
+    assert set(world.live.users) == {"alice", "bob"}
+    world.looks(4)
+    assert world.files.reads == 1
+    world.files.write(ALICE)
+    world.looks(2)
+    assert set(world.live.users) == {"alice"}
 
 
 def test_faults_leave_all_users_as_they_were_and_are_all_told_once() -> None:
@@ -207,19 +301,3 @@ def test_a_user_of_another_source_is_outdated_once_a_file_has_the_name() -> None
     world.files.write(ALICE, BOB, make_user("dave", None, "hash"))
     world.reloader.ask()
     assert world.live.is_outdated(dave)
-
-
-def test_the_state_of_files_tells_of_new_changed_and_removed_ones(tmp_path: Path) -> None:
-    files = UserFilesOnDisk(tmp_path, user_files, dict)
-    states = [files.state()]
-    (tmp_path / "a.ini").write_text("[a]")
-    states.append(files.state())
-    (tmp_path / "a.ini").write_text("[ab]")
-    states.append(files.state())
-    (tmp_path / "new").write_text("[cd]")
-    os.replace(tmp_path / "new", tmp_path / "a.ini")
-    states.append(files.state())
-    (tmp_path / "a.ini").unlink()
-    states.append(files.state())
-    assert len(set(states)) == 4
-    assert states[0] == states[-1]

@@ -28,6 +28,7 @@ from sftpgw.model.settings import (  # noqa: E402
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    LockoutSettings,
     PenaltySettings,
     SshSettings,
     StartupLimits,
@@ -44,6 +45,7 @@ DEFAULTS: Mapping[str, object] = {
     "s3": StoreSettings(),
     "ssh": SshSettings(),
     "auth": AuthSettings(),
+    "lockout": LockoutSettings(),
     "limits": LimitSettings(),
     "files": FilesSettings(),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from sftpgw.aio.active_weights import ActiveWeights
@@ -55,6 +55,11 @@ class SharedLRU(Generic[K, V]):
         """The value; None if there is none. The owner does not matter."""
         owner = self._owners.get(key)
         return None if owner is None else self._entries[owner][key]
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """All keys with their values, by owner."""
+        for entries in self._entries.values():
+            yield from entries.items()
 
     def touch(self, key: K) -> None:
         """Make an entry the most recently used one of its owner."""

@@ -10,6 +10,7 @@ server or a web service, implements `Authenticator`. Both have their modules in 
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,14 @@ class LoginAttempt:
 
     user_name: bytes
     peer_host: str | None
+
+    @property
+    def name(self) -> str | None:
+        """The user's name; None if it is not UTF-8, which no user's name is."""
+        try:
+            return self.user_name.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +63,20 @@ class KeyRefusal:
     reason: str
 
 
+class PasswordRefusal(enum.Enum):
+    """Why a password does not open an account; the client does not learn it."""
+
+    WRONG = "the password is wrong, or the source does not tell whether it knows the name"
+    UNKNOWN_NAME = "no user has the name"
+    UNDECIDED = "a source of users does not answer, or answers nonsense"
+
+
 class Authenticator(Protocol):
     """Decides whether a key or a password opens an account.
 
-    None and `KeyRefusal` mean a refusal. A client must not learn from it whether the user is
-    unknown or the key or password is wrong; so both must take the same time. What else the user
-    must prove is in `LoginRules.require`; the login service sees to that.
+    `PasswordRefusal` and `KeyRefusal` mean a refusal. A client must not learn from it whether the
+    user is unknown or the key or password is wrong; so both must take the same time. What else the
+    user must prove is in `LoginRules.require`; the login service sees to that.
     """
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
@@ -79,8 +96,10 @@ class Authenticator(Protocol):
         :param key: what the client offers.
         """
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user who may log in with this password; None if it is wrong.
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user who may log in with this password, or why it does not open the account.
 
         :param attempt: as for `user_of_key`.
         :param password: as the client has sent it; see `normalization.spellings`.

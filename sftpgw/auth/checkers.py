@@ -14,11 +14,12 @@ from typing import Any
 from twisted.conch.error import ValidPublicKey
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ISSHPrivateKey, IUsernamePassword
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sftpgw.auth.authenticator import Authenticator, KeyRefusal
+from sftpgw.auth.authenticator import Authenticator, KeyRefusal, PasswordRefusal
 from sftpgw.auth.login_credentials import (
     CodeCredentials,
     IOneTimeCode,
@@ -52,7 +53,7 @@ class PublicKeyChecker:
 
         :param credentials: `KeyCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: KeyCredentials) -> User:
         key = _read_offered_key(credentials)
@@ -89,13 +90,19 @@ class PasswordChecker:
 
         :param credentials: `PasswordCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: PasswordCredentials) -> User:
-        user = await self._authenticator.user_of_password(credentials.attempt, credentials.password)
-        if user is None:
+        found = await self._authenticator.user_of_password(
+            credentials.attempt, credentials.password
+        )
+        if found is PasswordRefusal.UNDECIDED:
+            raise UndecidedProof(found.value)
+        if found is PasswordRefusal.UNKNOWN_NAME:
+            raise UnknownName("wrong user or password")
+        if isinstance(found, PasswordRefusal):
             raise UnauthorizedLogin("wrong user or password")
-        return user
+        return found
 
 
 @implementer(ICredentialsChecker)
@@ -115,7 +122,7 @@ class CodeChecker:
 
         :param credentials: `CodeCredentials`.
         """
-        return Deferred.fromCoroutine(self._check(credentials))
+        return Deferred.fromCoroutine(self._check(credentials)).addErrback(_without_traceback)
 
     async def _check(self, credentials: CodeCredentials) -> User:
         try:
@@ -125,8 +132,24 @@ class CodeChecker:
         return credentials.user
 
 
+def _without_traceback(failure: Failure) -> Failure:
+    """The same failure; the frames of a traceback hold the Deferred that holds the failure."""
+    problem = failure.value
+    if isinstance(problem, (LoginFailed, ValidPublicKey)):
+        return Failure(problem.with_traceback(None))
+    return failure
+
+
 class RefusedProof(UnauthorizedLogin):
     """A proof does not help, for a reason that the log tells and the client does not learn."""
+
+
+class UndecidedProof(RefusedProof):
+    """A proof could not be judged. The client has not failed."""
+
+
+class UnknownName(UnauthorizedLogin):
+    """A password was given for a name that no user has; the log does not tell that either."""
 
 
 class KeyAuthorised(ValidPublicKey):

@@ -109,21 +109,52 @@ def matches(password: bytes, password_hash: str) -> bool:
     return found and 0 < len(password) <= hashed.max_password_bytes
 
 
+MAX_KINDS = 64
+"""How many kinds of hashes `Decoys` has at most."""
+
+
+def _kind(password_hash: str) -> str:
+    """The algorithm and the cost of a hash: what comes before its salt."""
+    if password_hash.startswith("{"):
+        return password_hash.partition("}")[0]
+    parts_behind = 1 if password_hash.startswith("$2") else 2
+    return password_hash.rsplit("$", parts_behind)[0]
+
+
 class Decoys:
     """Hashes to check where a user has none, so that the time of a refusal tells nothing.
 
     Each name that does not exist, or has no password, is assigned the hash of one of the users,
     always the same, also after a restart. The proportion of such names with a certain algorithm and
-    cost is therefore that of the users with it.
+    cost is therefore that of the users with it. Users of a table are not all known: each kind of
+    hash that one of them has counts as much as all users of files, from the first login on.
 
-    :param password_hashes: the hashes of all users.
+    :param password_hashes: the hashes of all users of files.
     """
 
     def __init__(self, password_hashes: Iterable[str]) -> None:
-        self._hashes = tuple(sorted(password_hashes)) or (DEFAULT_DECOY,)
-        self._secret = hashlib.sha256("\n".join(self._hashes).encode("ascii", "replace")).digest()
+        known = tuple(sorted(password_hashes))
+        hashes = known or (DEFAULT_DECOY,)
+        self._secret = hashlib.sha256("\n".join(hashes).encode("ascii", "replace")).digest()
+        self._kinds = {_kind(each) for each in known}
+        self._choices = [hashes]
+
+    def learn(self, password_hash: str) -> None:
+        """Take the hash of a user, if none of its kind is known.
+
+        :param password_hash: one that `check_password_hash` accepts.
+        """
+        kind = _kind(password_hash)
+        if kind in self._kinds or len(self._kinds) >= MAX_KINDS:
+            return
+        if not self._kinds:
+            self._choices.clear()
+        self._kinds.add(kind)
+        self._choices.append((password_hash,))
 
     def hash_for(self, name: bytes) -> str:
         """The hash that is checked for `name`; clients cannot find out which one it is."""
         digest = hmac.digest(self._secret, name, "sha256")
-        return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
+        number, choice = divmod(int.from_bytes(digest, "big"), len(self._choices))
+        hashes = self._choices[choice]
+        return hashes[number % len(hashes)]

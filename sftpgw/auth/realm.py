@@ -19,7 +19,9 @@ from zope.interface import Interface, implementer
 from sftpgw.auth.accounts import account_fault
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.checkers import CodeChecker, PasswordChecker, PublicKeyChecker
+from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.one_time_codes import CodeVerifier, ProcessTotpMemory, TotpMemory
+from sftpgw.model.settings import LockoutSettings
 from sftpgw.model.users import LoginMethod, SessionLabels, User
 
 
@@ -73,6 +75,8 @@ class LoginPortal(Portal):
     :param make_avatar: makes what a user who has logged in may open.
     :param memory: remembers which one-time codes were used.
     :param wall_clock: returns the time, seconds since 1970.
+    :param lockout: counts failures; those who ask the portal must ask it first.
+    :ivar lockout: the same.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class LoginPortal(Portal):
         make_avatar: MakeAvatar,
         memory: TotpMemory,
         wall_clock: Callable[[], float],
+        lockout: Lockout,
     ) -> None:
         checkers: list[Any] = [
             PublicKeyChecker(authenticator),
@@ -90,6 +95,7 @@ class LoginPortal(Portal):
         super().__init__(GatewayRealm(make_avatar), map(ICredentialsChecker, checkers))
         self._authenticator = authenticator
         self._wall_clock = wall_clock
+        self.lockout = lockout
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """The methods with which a login may begin, whatever the user's name."""
@@ -109,6 +115,7 @@ def make_portal(
     make_avatar: MakeAvatar,
     memory: TotpMemory | None = None,
     wall_clock: Callable[[], float] = time.time,
+    lockout: Lockout | None = None,
 ) -> LoginPortal:
     """The portal for logins.
 
@@ -116,5 +123,8 @@ def make_portal(
     :param make_avatar: makes what a user who has logged in may open.
     :param memory: remembers which one-time codes were used; by default in this process.
     :param wall_clock: returns the time, seconds since 1970.
+    :param lockout: counts failures; by default nothing does.
     """
-    return LoginPortal(authenticator, make_avatar, memory or ProcessTotpMemory(), wall_clock)
+    memory = memory or ProcessTotpMemory()
+    lockout = lockout or Lockout(LockoutSettings(enabled=False), wall_clock)
+    return LoginPortal(authenticator, make_avatar, memory, wall_clock, lockout)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
@@ -63,12 +63,26 @@ class RecordAuthenticator:
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user, if `KeyRules` let the key in."""
-        return self._key_rules.judge(await self._find(attempt.user_name), key, attempt)
+        return self._key_rules.judge(await self._find(attempt), key, attempt)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         """The user, if the password has the hash `LoginRules.password_hash`."""
-        user = await self._find(attempt.user_name)
+        return await self.judge_password(await self._find(attempt), attempt, password)
+
+    async def judge_password(
+        self, user: User | None, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user, if the password has the hash of their record. It takes the same work if not.
+
+        :param user: the record of the user, of any source; None if there is none.
+        :param attempt: the name that the client gives, and its address.
+        :param password: as the client has sent it.
+        """
         known_hash = user.login.password_hash if user is not None else None
+        if known_hash:
+            self._decoys.learn(known_hash)
         password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
         check = _PasswordCheck()
         try:
@@ -77,15 +91,13 @@ class RecordAuthenticator:
         except CancelledError:
             check.is_wanted = False
             raise
-        return user if known_hash and is_right else None
+        if user is None:
+            return PasswordRefusal.UNKNOWN_NAME
+        return user if known_hash and is_right else PasswordRefusal.WRONG
 
-    async def _find(self, user_name: bytes) -> User | None:
-        """The user with this name in UTF-8; None for other bytes."""
-        try:
-            name = user_name.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        return await self._directory.find(name)
+    async def _find(self, attempt: LoginAttempt) -> User | None:
+        name = attempt.name
+        return None if name is None else await self._directory.find(name)
 
 
 class _PasswordCheck:

@@ -5,7 +5,7 @@ virtual-host addressing, access point ARNs), and how a key becomes a path.
 Must not know: requests.
 
 Specific to S3: `BucketEndpoint.url` (keys, encoded once) and `Endpoints`, whose rule set is that of
-S3. Another service needs its own rule set; `Signer` takes its endpoint as it takes a bucket's.
+S3. Another service has its own rule set (`service_endpoint`).
 
 botocore's provider only reads its data files: 2 MiB, and no client. A bucket is resolved once,
 until the store says that it is in another region.
@@ -129,6 +129,44 @@ class Endpoints:
         raise StoreError(
             f"{bucket} needs a signature that the gateway cannot make", code="NoEndpoint"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEndpoint:
+    """Where the requests to a service other than S3 go.
+
+    :ivar url: scheme and host; no slash at the end.
+    :ivar signing_region: the region in the signature.
+    :ivar signing_name: the service in the signature.
+    """
+
+    url: str
+    signing_region: str
+    signing_name: str
+
+
+def service_endpoint(service: str, settings: StoreSettings) -> ServiceEndpoint:
+    """The endpoint of a service with one name for signatures and rules, such as ``dynamodb``.
+
+    :param service: the service.
+    :param settings: its region, and its endpoint if it is not AWS's own; FIPS and dual stack.
+    :raises StoreError: the region has none
+    """
+    loader = Loader()
+    provider = EndpointProvider(
+        loader.load_service_model(service, "endpoint-rule-set-1"), loader.load_data("partitions")
+    )
+    other = {"Endpoint": settings.endpoint} if settings.endpoint else {}
+    try:
+        found = provider.resolve_endpoint(
+            Region=settings.region,
+            UseFIPS=settings.fips,
+            UseDualStack=settings.dual_stack,
+            **other,
+        )
+    except BotoCoreError as error:
+        raise StoreError(f"no endpoint of {service}: {error}", code="NoEndpoint") from error
+    return ServiceEndpoint(found.url.rstrip("/"), settings.region, service)
 
 
 def _require_fips(bucket: str, region: str) -> None:

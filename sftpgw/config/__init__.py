@@ -14,6 +14,6 @@ Rules:
 - Relative paths are relative to sftpgw.ini.
 """
 
-from sftpgw.config.loader import load_settings, reload_users
+from sftpgw.config.loader import load_settings
 
-__all__ = ["load_settings", "reload_users"]
+__all__ = ["load_settings"]

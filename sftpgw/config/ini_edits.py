@@ -1,6 +1,6 @@
 """Changes of one section in the text of an ini file. All other bytes stay as they are.
 
-Knows: which lines of a text configparser takes for a header, a key, a continuation or a comment.
+Knows: in which lines the values of a section stand.
 Must not know: files, or what sections and keys mean.
 
 Comments and the order of keys and sections stay. A comment above a header belongs to that section.
@@ -9,36 +9,18 @@ Comments and the order of keys and sections stay. A comment above a header belon
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+
+from sftpgw.config.ini_grammar import (
+    BOM,
+    WrittenSection,
+    header_of,
+    is_comment,
+    lines_of,
+    read_written,
+)
 
 INDENT = "    "
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-_HEADER = re.compile(r"\[(.+)\]")
-_BOM = "\ufeff"
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A key with its lines: ``[first, end)`` of the file."""
-
-    key: str
-    first: int
-    end: int
-
-
-@dataclass(slots=True)
-class _Part:
-    """A section: its header's line, and its keys."""
-
-    name: str
-    header: int
-    entries: list[_Entry] = field(default_factory=list)
-
-    @property
-    def end(self) -> int:
-        """The line behind the last one of its header and keys."""
-        return self.entries[-1].end if self.entries else self.header + 1
 
 
 def has_section(text: str, section: str) -> bool:
@@ -103,9 +85,9 @@ def without_line(text: str, section: str, key: str, line: str) -> str:
         if list(old) == kept:
             raise KeyError(line)
         has_value = any(
-            _value_of(each, index) and not _is_comment(each) for index, each in enumerate(kept)
+            _value_of(each, index) and not is_comment(each) for index, each in enumerate(kept)
         )
-        return kept if has_value else [each for each in kept[1:] if _is_comment(each)]
+        return kept if has_value else [each for each in kept[1:] if is_comment(each)]
 
     return _replaced(text, section, key, reduced)
 
@@ -129,11 +111,11 @@ def with_section(text: str, section: str, lines: Sequence[str]) -> str:
     :param lines: what stands below the header.
     :raises ValueError: there is such a section, or the name cannot be a header.
     """
-    if has_section(text, section) or _HEADER.fullmatch(f"[{section}]") is None:
+    if has_section(text, section) or header_of(f"[{section}]") != section:
         raise ValueError(f"there is a section [{section}] already")
     ending = _ending_of(text)
     whole = text if not text or text.endswith(("\n", "\r")) else text + ending
-    gap = ending if whole.strip(_BOM) else ""
+    gap = ending if whole.strip(BOM) else ""
     return whole + gap + "".join(f"{line}{ending}" for line in (f"[{section}]", *lines))
 
 
@@ -145,55 +127,35 @@ def without_section(text: str, section: str) -> str:
     :raises KeyError: there is no such section.
     """
     lines = _lines(text)
-    part = _part(lines, section)
-    end = part.end
+    found = _section(lines, section)
+    end = found.last
     while end < len(lines) and not lines[end].strip():
         end += 1
-    bom = _BOM if part.header == 0 and text.startswith(_BOM) else ""
-    return bom + "".join(lines[: part.header] + lines[end:])
+    bom = BOM if found.number == 1 and text.startswith(BOM) else ""
+    return bom + "".join(lines[: found.number - 1] + lines[end:])
 
 
 # Lines.
 
 
 def _lines(text: str) -> list[str]:
-    return _LINE.findall(text)
+    return list(lines_of(text))
 
 
-def _parts(lines: Sequence[str]) -> list[_Part]:
-    """What configparser reads: continuations are indented deeper than their key."""
-    parts: list[_Part] = []
-    depth = 0
-    is_in_value = False
-    for number, each in enumerate(lines):
-        line = each.lstrip(_BOM) if number == 0 else each
-        stripped = line.strip()
-        if not stripped or _is_comment(line):
-            continue
-        indent = len(line) - len(line.lstrip())
-        if is_in_value and indent > depth:
-            parts[-1].entries[-1].end = number + 1
-            continue
-        depth, is_in_value = indent, False
-        header = _HEADER.match(stripped)
-        if header:
-            parts.append(_Part(header[1], number))
-        elif parts and "=" in stripped:
-            key = stripped.partition("=")[0].strip()
-            parts[-1].entries.append(_Entry(key, number, number + 1))
-            is_in_value = True
-    return parts
+def _sections(lines: Sequence[str]) -> Iterator[WrittenSection]:
+    known = (line.removeprefix(BOM) if index == 0 else line for index, line in enumerate(lines))
+    return (each for each in read_written(known) if isinstance(each, WrittenSection))
 
 
-def _find(lines: Sequence[str], section: str) -> _Part | None:
-    return next((part for part in _parts(lines) if part.name == section), None)
+def _find(lines: Sequence[str], section: str) -> WrittenSection | None:
+    return next((each for each in _sections(lines) if each.name == section), None)
 
 
-def _part(lines: Sequence[str], section: str) -> _Part:
-    part = _find(lines, section)
-    if part is None:
+def _section(lines: Sequence[str], section: str) -> WrittenSection:
+    found = _find(lines, section)
+    if found is None:
         raise KeyError(section)
-    return part
+    return found
 
 
 def _replaced(
@@ -201,9 +163,9 @@ def _replaced(
 ) -> str:
     """The text with other lines for one key; `change` gets and returns them without their ends."""
     lines = _lines(text)
-    part = _part(lines, section)
-    entry = next((each for each in part.entries if each.key == key), None)
-    first, end = (entry.first, entry.end) if entry else (part.end, part.end)
+    found = _section(lines, section)
+    written = next((each for each in found.keys if each.key == key), None)
+    first, end = (written.numbers[0] - 1, written.last) if written else (found.last, found.last)
     ending = _ending_of(text)
     new = change([line.rstrip("\r\n") for line in lines[first:end]])
     before = "".join(lines[:first])
@@ -216,10 +178,6 @@ def _ending_of(text: str) -> str:
     """How lines end in this text."""
     found = re.search(r"\r\n|\n|\r", text)
     return found[0] if found else "\n"
-
-
-def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith(("#", ";"))
 
 
 def _value_of(line: str, index: int) -> str:

@@ -1,19 +1,22 @@
 """Ini files: sections with known keys, every fault with its place.
 
-Knows: configparser, and how to go on after a fault in order to find the others.
+Knows: which keys and sections may not come again.
 Must not know: which sections and keys there are, or what they mean.
 """
 
 from __future__ import annotations
 
-import configparser
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from sftpgw.config.ini_grammar import BadLine, WrittenSection, lines_of, read_written
 from sftpgw.config.scalars import ValueFormat, nearest
+from sftpgw.errors import ConfigError
+from sftpgw.model.steps import Steps, finish
 
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ +AAAA")
 NOT_INDENTED = (
@@ -21,7 +24,7 @@ NOT_INDENTED = (
     "put a blank in front of each line that belongs to authorized_keys"
 )
 LONGEST_SHOWN = 30
-_SET_ASIDE = "\0duplicate "  # no name in a file has a NUL
+NO_LINES: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +57,76 @@ class Faults:
     """Collects faults and warnings, in the order in which they are found.
 
     :ivar lines: the faults.
+    :ivar unplaced: the same without the numbers of lines: what does not change when lines move.
     :ivar warnings: what works, and ought to be changed all the same.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.unplaced: list[str] = []
         self.warnings: list[str] = []
 
-    def add(self, file: Path, text: object, section: str | None = None, key: str = "") -> None:
-        """Note that `text` is wrong, with as much of its place as is known."""
+    def add(
+        self, file: Path, text: object, section: str | None = None, key: str = "", line: int = 0
+    ) -> None:
+        """Note that `text` is wrong, with as much of its place as is known.
+
+        :param file: the file.
+        :param text: what is wrong.
+        :param section: the section's name; None for none.
+        :param key: the key; empty for none.
+        :param line: the number of the line, from 1; 0 for none.
+        """
         where = "" if section is None else f" [{section}]"
         where += f" {key}" if key else ""
-        self.lines.append(f"{file}:{where}{':' if where else ''} {text}")
+        said = f":{where}{':' if where else ''} {text}"
+        self.lines.append(f"{file}:{line}{said}" if line else f"{file}{said}")
+        self.unplaced.append(f"{file}{said}")
+
+    def extend(self, other: Faults) -> None:
+        """Add what another one has collected.
+
+        :param other: the other one.
+        """
+        self.lines += other.lines
+        self.unplaced += other.unplaced
+        self.warnings += other.warnings
+
+    @property
+    def error(self) -> ConfigError:
+        """The error that says all of them."""
+        return ConfigError(tuple(self.lines), tuple(self.unplaced))
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section as it is written; `given` is text by key."""
+    """A section as it is written.
+
+    :ivar file: the file that has it; of what no file has, another name of its source.
+    :ivar name: its name.
+    :ivar given: the values by key.
+    :ivar faults: takes what is wrong.
+    :ivar line: the number of its header's line, from 1; 0 if it has none.
+    :ivar lines: by key the numbers of the lines of its value.
+    """
 
     file: Path
     name: str
     given: Mapping[str, str]
     faults: Faults
+    line: int = 0
+    lines: Mapping[str, Sequence[int]] = field(default_factory=lambda: NO_LINES)
 
-    def fault(self, key: str, text: object) -> None:
-        """Note that `text` is wrong with `key`, or with the section if that is empty."""
-        self.faults.add(self.file, text, self.name, key)
+    def fault(self, key: str, text: object, index: int = 0) -> None:
+        """Note that something is wrong.
+
+        :param key: what it is wrong with; empty for the section.
+        :param text: what is wrong.
+        :param index: which line of the value is meant, from 0.
+        """
+        numbers = self.lines.get(key, ())
+        number = numbers[index] if index < len(numbers) else self.line
+        self.faults.add(self.file, text, self.name, key, number)
 
     def values(self, keys: Mapping[str, Key]) -> dict[str, Any]:
         """The values by field; what is wrong or left blank is not among them."""
@@ -115,63 +162,82 @@ class Section:
         return None
 
 
-def read_sections(file: Path, faults: Faults) -> dict[str, Section] | None:
-    """The file's sections by name; None if it cannot be read at all."""
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """What a file says.
+
+    :ivar file: the file.
+    :ivar text: its text, as it is; None if it cannot be read.
+    :ivar fault: why it cannot be read.
+    """
+
+    file: Path
+    text: str | None
+    fault: str = ""
+
+
+def read_text(file: Path) -> FileText:
+    """The text of a file. Blocks.
+
+    :param file: the file.
+    """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        return FileText(file, file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        faults.add(file, f"cannot be read: {error.strerror}")
+        return FileText(file, None, f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        faults.add(file, f"is not UTF-8 at byte {error.start}; save it as UTF-8")
-    else:
-        return parse_sections(text, file, faults)
-    return None
+        return FileText(file, None, f"is not UTF-8 at byte {error.start}; save it as UTF-8")
 
 
-def parse_sections(text: str, file: Path, faults: Faults) -> dict[str, Section]:
-    """The sections in `text`, less what does not parse."""
-    ini = _parse(text, file, faults)
-    return {
-        name: Section(file, name, _without_duplicates(ini[name]), faults)
-        for name in ini.sections()
-        if not name.startswith(_SET_ASIDE)
-    }
+def read_sections(file: Path, faults: Faults) -> dict[str, Section] | None:
+    """The file's sections by name; None if it cannot be read at all. Blocks.
+
+    :param file: the file.
+    :param faults: takes what is wrong.
+    """
+    return finish(section_steps(read_text(file), faults))
 
 
-def _without_duplicates(given: Mapping[str, str]) -> dict[str, str]:
-    return {key: text for key, text in given.items() if not key.startswith(_SET_ASIDE)}
+def section_steps(read: FileText, faults: Faults) -> Steps[dict[str, Section] | None]:
+    """The sections in a text by name, less what is nothing; None if there is no text.
 
-
-def _parse(text: str, file: Path, faults: Faults) -> configparser.ConfigParser:
-    """Parse until nothing is left to complain of; each pass sets bad lines aside."""
-    lines = text.split("\n")
-    while True:
-        ini = configparser.ConfigParser(interpolation=None, delimiters=("=",), default_section="")
-        ini.optionxform = str  # type: ignore[assignment,method-assign]
-        try:
-            ini.read_file(lines)
-        except configparser.DuplicateSectionError as error:
-            number = error.lineno or 1
-            faults.add(file, f"comes again in line {number}; keep one", error.section)
-            lines[number - 1] = f"[{_SET_ASIDE}{number}]"
-        except configparser.DuplicateOptionError as error:
-            number = error.lineno or 1
-            what = f"comes again in line {number}; keep one"
-            faults.add(file, what, error.section, error.option)
-            lines[number - 1] = f"{_SET_ASIDE}{number} ="
-        except configparser.MissingSectionHeaderError as error:
-            faults.add(file, f"line {error.lineno} comes before any [section]; move it into one")
-            lines[error.lineno - 1] = ""
-        except configparser.ParsingError as error:
-            for number, _ in error.errors:
-                faults.add(file, f"line {number} {_why_no_line(lines[number - 1])}")
-                lines[number - 1] = ""
+    :param read: the text.
+    :param faults: takes what is wrong.
+    """
+    if read.text is None:
+        faults.add(read.file, read.fault)
+        return None
+    sections: dict[str, Section] = {}
+    for written in read_written(lines_of(read.text)):
+        if written is None:
+            yield
+        elif isinstance(written, BadLine):
+            faults.add(read.file, _why_no_line(written), line=written.number)
+        elif written.name in sections:
+            text = f"comes again; keep one (the first is in line {sections[written.name].line})"
+            faults.add(read.file, text, written.name, line=written.number)
         else:
-            return ini
+            sections[written.name] = _section(written, read.file, faults)
+    return sections
 
 
-def _why_no_line(line: str) -> str:
-    if _PUBLIC_KEY.match(line):
+def _section(written: WrittenSection, file: Path, faults: Faults) -> Section:
+    given: dict[str, str] = {}
+    lines: dict[str, Sequence[int]] = {}
+    for each in written.keys:
+        if each.key in given:
+            text = f"comes again; keep one (the first is in line {lines[each.key][0]})"
+            faults.add(file, text, written.name, each.key, each.numbers[0])
+        else:
+            given[each.key] = each.value
+            lines[each.key] = each.numbers
+    return Section(file, written.name, given, faults, written.number, lines)
+
+
+def _why_no_line(line: BadLine) -> str:
+    if not line.has_section:
+        return "comes before any [section]; move it into one"
+    if _PUBLIC_KEY.match(line.text):
         return NOT_INDENTED
     return (
         "is neither [section] nor key = value; "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +19,7 @@ from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
-from sftpgw.config.key_files import NO_READERS, KeyFileReaders, read_auth_settings
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders, TrustFiles, read_auth_settings
 from sftpgw.config.scalars import size_text
 from sftpgw.config.stores import (
     Check,
@@ -28,23 +29,35 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
-from sftpgw.errors import ConfigError
+from sftpgw.config.user_files import UserFiles
+from sftpgw.config.users_ini import ReadKey, UserRules
 from sftpgw.model.settings import (
-    FILE_SOURCE,
     HOST_KEY_NAMES,
     PROXIED,
-    AuthSettings,
     FilesSettings,
+    FileUsers,
     GatewaySettings,
     LimitSettings,
-    MakeUser,
+    LockoutSettings,
     Settings,
     SshSettings,
     Stores,
     StoreSettings,
 )
+from sftpgw.model.steps import finish
 from sftpgw.model.users import User
+
+RoleCheck = Callable[[User, Stores, FilesSettings], None]
+"""Raises ValueError, in words for the person who wrote the file, if a user's sessions cannot have
+credentials of their own in each store that wants that."""
+
+
+def _accept_role(user: User, stores: Stores, files: FilesSettings) -> None:
+    """Any user is right."""
+
+
+MAX_SOCKET_PATH_BYTES = 100
+"""Linux takes 107, other systems 103."""
 
 
 def load_settings(
@@ -59,6 +72,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    role_check: RoleCheck = _accept_role,
     other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -70,10 +84,10 @@ def load_settings(
     :param check_host_key: judges the path of a host key that exists.
     :param check_ca_file: judges the path of `ca_file`.
     :param check_proxy: judges `proxy`; must not repeat its password in its message.
-    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
-        addressed.
+    :param bucket_check: returns what judges whether a bucket of a store can be addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param role_check: judges whether a user's sessions can have credentials of their own.
     :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
@@ -81,67 +95,45 @@ def load_settings(
     faults = Faults()
     sections = read_sections(file, faults)
     if sections is None:
-        raise ConfigError(tuple(faults.lines))
+        raise faults.error
     _refuse_unknown(sections)
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
-    _check_listen(parts["gateway"], gateway, check_endpoint)
-    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    gateway = _gateway_settings(parts["gateway"], given["gateway"], check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
-    auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
+    auth = read_auth_settings(parts["auth"], given["auth"], key_files.ldap)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    _check_usual_bucket(parts["s3"], rules)
-    users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
-    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
-        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    lockout = _lockout_settings(parts["lockout"], given["lockout"])
+    files = FilesSettings(**given["files"])
+    judge = partial(_judge_role, role_check, stores, files)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys), judge)
+    trust = TrustFiles(parts["auth"], auth, key_files)
+    of_users = UserFiles(other_users or users_file, rules, auth, trust)
+    users = _first_users(of_users, parts["s3"], rules)
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
-        raise ConfigError(tuple(faults.lines))
-    files, known = FilesSettings(**given["files"]), MappingProxyType(users)
-    told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
-    of_users = (make_user, str(users_file) if FILE_SOURCE in auth.sources else "")
-    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, *of_users)
+        raise faults.error
+    told, named = tuple(faults.warnings), stores.named
+    of_files = (auth, users.trust, users.make_user, of_users, lockout)
+    return Settings(gateway, stores.s3, ssh, limits, files, users.users, told, named, *of_files)
 
 
-def _load_sources(
-    path: Path, rules: UserRules, auth: AuthSettings, faults: Faults
-) -> tuple[Mapping[str, User], MakeUser | None]:
-    """The users of files, and what makes users of other sources, if there are any."""
-    has_file = FILE_SOURCE in auth.sources
-    users = load_users(path, rules, faults) if has_file else {}
-    if auth.sources == (FILE_SOURCE,):
-        return users, None
-    return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
+def _judge_role(check: RoleCheck, stores: Stores, files: FilesSettings, user: User) -> None:
+    check(user, stores, files)
 
 
-def reload_users(
-    settings: Settings,
-    *,
-    read_key: ReadKey,
-    check_hash: Check,
-    bucket_check: Callable[[StoreSettings], Check],
-) -> Mapping[str, User]:
-    """Read the users again, and judge them by the settings as they were at the start.
-
-    :param settings: the whole configuration.
-    :param read_key: as for `load_settings`.
-    :param check_hash: as for `load_settings`.
-    :param bucket_check: as for `load_settings`.
-    :raises ConfigError: with every fault of all files.
-    """
-    faults = Faults()
-    stores = Stores(settings.s3, settings.stores)
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(settings.auth.ca_keys))
-    users = load_users(Path(settings.users_path), rules, faults)
-    if not settings.s3.bucket and _needs_usual_bucket(users):
-        faults.add(Path(settings.users_path), "has a user without a bucket, and [s3] has none")
-    if faults.lines:
-        raise ConfigError(tuple(faults.lines))
-    return MappingProxyType(users)
+def _first_users(files: UserFiles, s3: Section, rules: UserRules) -> FileUsers:
+    """The users at the start, where all faults are told together."""
+    _check_usual_bucket(s3, rules)
+    loaded, faults = files.load(), s3.faults
+    faults.extend(loaded.faults)
+    users = finish(files.judge(loaded.texts, loaded.trust, faults))
+    files.warn_of_secrets(faults)
+    if files.needs_bucket and not s3.given.get("bucket"):
+        s3.fault("bucket", "is missing; name the bucket for users without their own")
+    return users
 
 
 def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
@@ -154,6 +146,23 @@ def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) 
     limits = LimitSettings(**given)
     _check_limits(section, limits, stores)
     return limits
+
+
+def _gateway_settings(
+    section: Section, given: Mapping[str, Any], check_endpoint: Check, check_host_key: Check
+) -> GatewaySettings:
+    gateway = _anchored(GatewaySettings(**given), section.file.parent)
+    _check_listen(section, gateway, check_endpoint)
+    _check_host_keys(section, gateway, check_host_key)
+    _check_control(section, gateway)
+    return gateway
+
+
+def _lockout_settings(section: Section, given: Mapping[str, Any]) -> LockoutSettings:
+    lockout = LockoutSettings(**given)
+    if lockout.max_ban_seconds < lockout.ban_seconds:
+        section.fault("max_ban_time", "is less than ban_time; write as much or more")
+    return lockout
 
 
 def _ssh_settings(
@@ -170,11 +179,6 @@ def _ssh_settings(
     _check_connections(section, ssh)
     _check_balancers(section, ssh, gateway)
     return ssh
-
-
-def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
-    """Whether a user has no bucket but that of [s3]."""
-    return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
 def _check_usual_bucket(section: Section, rules: UserRules) -> None:
@@ -200,7 +204,14 @@ def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
         # Those that are there: an older gateway had the first one only.
         there = tuple(name for name in names if (folder / name).is_file())
         names = there or names[:1]
-    return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
+    control = str(folder / gateway.control) if gateway.control else ""
+    return replace(gateway, host_keys=tuple(str(folder / name) for name in names), control=control)
+
+
+def _check_control(section: Section, gateway: GatewaySettings) -> None:
+    if len(os.fsencode(gateway.control)) > MAX_SOCKET_PATH_BYTES:
+        text = f"the path of a socket has at most {MAX_SOCKET_PATH_BYTES} bytes; choose another one"
+        section.fault("control", text)
 
 
 def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Check) -> None:

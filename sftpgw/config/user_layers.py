@@ -28,6 +28,7 @@ class GivenValue:
     :ivar section: the section that has it: ``*``, ``*GROUP``, or that of the user.
     :ivar written: the key as it is written there, with its path.
     :ivar layer: the position of the section among those that apply; the last one wins.
+    :ivar index: which line of the key's value it is, from 0; 0 for the whole value.
     """
 
     key: str
@@ -36,6 +37,7 @@ class GivenValue:
     section: Section
     written: str
     layer: int
+    index: int = 0
 
     @property
     def file(self) -> Path:
@@ -47,7 +49,7 @@ class GivenValue:
 
         :param text: what is wrong.
         """
-        self.section.fault(self.written, text)
+        self.section.fault(self.written, text, self.index)
 
 
 def split_key(written: str) -> tuple[str, str]:
@@ -99,5 +101,9 @@ def values_of(section: Section, name: str, layer: int = 0) -> Iterator[GivenValu
         except ValueError as error:
             section.fault(written, error)
             continue
-        for each in scalars.lines(filled) if key == MOUNT else (filled,):
-            yield GivenValue(key, names, each, section, written, layer)
+        if key != MOUNT:
+            yield GivenValue(key, names, filled, section, written, layer)
+            continue
+        for index, line in enumerate(filled.split("\n")):
+            if line.strip():
+                yield GivenValue(key, names, line.strip(), section, written, layer, index)

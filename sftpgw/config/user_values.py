@@ -25,6 +25,7 @@ from sftpgw.model.bucket_names import name_in_gateway, name_in_store, store_of_b
 from sftpgw.model.mounts import Mount
 from sftpgw.model.object_settings import NO_OBJECT_SETTINGS, Encryption, ObjectSettings
 from sftpgw.model.settings import Stores
+from sftpgw.model.users import QuotaLimits
 
 AT_FAULT = "at-fault/"
 """Stands for a prefix that was refused, so that it is one fault and no more."""
@@ -35,6 +36,10 @@ PLACES = ("key_prefix", MOUNT)
 ROOT: Path = ()
 PATH_FIELDS = ("permissions", "deny", "allow", "hides_denied")
 OBJECT_FIELDS = tuple(each.name for each in fields(ObjectSettings))
+QUOTA_FIELDS = ("quota_bytes", "quota_files")
+OF_MOUNTS = frozenset((*OBJECT_FIELDS, *QUOTA_FIELDS))
+"""What can be said of a mount, and not of a part of one."""
+
 KMS_KEYS = ("sse_kms_key", "sse_bucket_key", "sse_kms_context")
 
 
@@ -110,10 +115,27 @@ def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
         is_own = not given.section.name.startswith("*")
         if path and is_own and longest_above(path, lines) is None:
             given.fault("is about a path that is in none of the user's mounts")
-        elif path and is_own and given.key in OBJECT_FIELDS and path not in lines:
+        elif path and is_own and given.key in OF_MOUNTS and path not in lines:
             given.fault("is about a part of a mount; write the path of the mount itself")
-    settled = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
-    return with_rules(settled, _settings_of_paths(said, lines))
+    if any(key in OBJECT_FIELDS for key, _ in said.given):
+        mounts = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
+        _judge_twins(mounts, lines, stores)
+    return with_rules(mounts, _settings_of_paths(said, lines))
+
+
+def quotas_of(said: UserValues, mounts: Iterable[Mount]) -> tuple[QuotaLimits, ...]:
+    """How much a user may store; nothing if that is not limited.
+
+    :param said: what is said of the user.
+    :param mounts: the user's mounts.
+    """
+    paths = {mount.path for mount in mounts}
+    found = []
+    for path, place in [(ROOT, said.values), *said.paths.items()]:
+        given = [place.get(name) for name in QUOTA_FIELDS]
+        if any(name in place for name in QUOTA_FIELDS) and (not path or path in paths):
+            found.append(QuotaLimits(path, *given))
+    return tuple(found) if any(not each.is_off for each in found) else ()
 
 
 def _objects_of(mount: Mount, said: UserValues, stores: Stores) -> ObjectSettings:
@@ -134,6 +156,21 @@ def _objects_of(mount: Mount, said: UserValues, stores: Stores) -> ObjectSetting
 
 
 Lines = dict[Path, tuple[MountLine, GivenValue]]
+
+
+def _judge_twins(mounts: list[Mount], lines: Lines, stores: Stores) -> None:
+    """An object is stored in one way, by whatever path: two mounts of one prefix must agree."""
+    first: dict[tuple[str, str], Mount] = {}
+    for mount in mounts:
+        twin = first.setdefault((mount.bucket, mount.key_prefix), mount)
+        above = stores.of(mount.bucket).objects
+        ways = [each.objects.under(above) for each in (twin, mount)]
+        differing = [name for name in OBJECT_FIELDS if len({getattr(w, name) for w in ways}) > 1]
+        if differing:
+            lines[mount.path][1].fault(
+                f"has the prefix that {path_text(twin.path)} has, too; {', '.join(differing)} must "
+                f"be the same at {path_text(mount.path)}"
+            )
 
 
 def _lines(said: UserValues) -> Lines:

@@ -19,7 +19,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,9 @@ from pathlib import Path
 from sftpgw.config import ini_edits
 from sftpgw.config.ini_file import Faults, read_sections
 
-Judge = Callable[[Path], tuple[str, ...]]
-"""The faults of the configuration, if the users were those of this file or directory."""
+Judge = Callable[[Path], Mapping[str, str]]
+"""The faults of the configuration, if the users were those of this file or directory: each by what
+it says without the number of its line, which an edit above it changes."""
 
 NEW_FILE_MODE = 0o600
 DEFAULT_USERS = "users.ini"
@@ -147,10 +148,14 @@ class UsersEditor:
             for other in self._files():
                 if other.name != target.name:
                     (folder / other.name).symlink_to(os.path.realpath(other))
-        before = set(self._judge(self.path))
+        before = self._judge(self.path)
         place = str(self.path if self.path.is_dir() else target)
-        after = [fault.replace(str(users), place) for fault in self._judge(users)]
-        added = [fault for fault in after if fault not in before]
+        after = self._judge(users)
+        added = [
+            fault.replace(str(users), place)
+            for unplaced, fault in after.items()
+            if unplaced.replace(str(users), place) not in before
+        ]
         if added:
             raise EditRefused(*added)
 

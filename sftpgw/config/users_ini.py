@@ -8,26 +8,36 @@ There may be one file, or a directory of them. Sections of all files count alike
 
 from __future__ import annotations
 
+import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from sftpgw.config import scalars
-from sftpgw.config.exposure import warn_if_open_to_all
-from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.ini_file import Faults, FileText, Section, read_text, section_steps
 from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
-from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
-from sftpgw.errors import ConfigError
+from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of, quotas_of
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
-from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
+from sftpgw.model.steps import Steps, finish
+from sftpgw.model.users import (
+    NO_KEYS,
+    AssumedRole,
+    AuthorizedKey,
+    LoginMethod,
+    LoginRules,
+    QuotaLimits,
+    User,
+    UserLimits,
+    is_user_name,
+)
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -36,7 +46,11 @@ ReadKey = Callable[[str], AuthorizedKey]
 """The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
-LONGEST_NAME = 128
+KEYS = "authorized_keys"
+STEP_KEYS = 16
+"""After so many keys of one user something else may be done. Each takes 50 us."""
+
+DIGEST_BYTES = 16
 LOGIN_FIELDS = tuple(each.name for each in fields(LoginRules))
 LIMIT_FIELDS = tuple(each.name for each in fields(UserLimits))
 NO_LIMITS = UserLimits()
@@ -52,6 +66,8 @@ class UserRules:
     :ivar bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :ivar has_authorities: a user may log in with a certificate, and needs no key or password.
+    :ivar role_check: judges whether a user's sessions can have credentials of their own; raises
+        ValueError as a `Check`.
     """
 
     stores: Stores
@@ -59,100 +75,107 @@ class UserRules:
     check_hash: Check
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str
     has_authorities: bool = False
+    role_check: Callable[[User], None] = lambda user: None
 
 
-def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
-    """The users by name. A user at fault is among them, with harmless values in its gaps.
+@dataclass(slots=True)
+class ReadUsers:
+    """What the files of users say.
 
-    :param path: the file or directory.
-    :param rules: what the file is judged by.
+    :ivar users: the users by name. One at fault is among them, with harmless values in its gaps.
+    :ivar digests: by name, a digest of all that was said of the user.
+    :ivar common: ``[*]`` and the groups by their section's name, less what is at fault.
+    :ivar secret_files: the files that hold password hashes or secrets for one-time codes.
+    :ivar needs_bucket: whether a user has no bucket but that of ``[s3]``.
+    """
+
+    users: dict[str, User] = field(default_factory=dict)
+    digests: dict[str, bytes] = field(default_factory=dict)
+    common: dict[str, Section] = field(default_factory=dict)
+    secret_files: set[Path] = field(default_factory=set)
+    needs_bucket: bool = False
+
+
+NOTHING_READ = ReadUsers()
+
+
+def user_steps(
+    texts: Sequence[FileText], rules: UserRules, faults: Faults, before: ReadUsers = NOTHING_READ
+) -> Steps[ReadUsers | None]:
+    """The users of some files; None if one of the files cannot be read at all.
+
+    A step reads a few lines, or judges one user or a few keys. Of whom the same is said as before
+    is the same `User`, and costs next to nothing.
+
+    :param texts: what the files say; one at least.
+    :param rules: what they are judged by.
     :param faults: takes what is wrong.
+    :param before: what they said before, by the same rules, without a fault.
     """
-    sections = read_user_sections(path, faults)
+    sections = yield from all_section_steps(texts, faults)
     if sections is None:
-        return {}
-    common = {name: _without_faults(each) for name, each in sections.items() if is_common(name)}
-    own = {name: section for name, section in sections.items() if not is_common(name)}
-    users = {name: _user(name, layers_of(name, {**common, name: own[name]}), rules) for name in own}
-    _check_alike(own)
-    if not users:
-        faults.add(path, "has no user; add a section [name] for each")
-    for file in dict.fromkeys(each.file for each in own.values() if _has_secret(each)):
-        warn_if_open_to_all(file, "password hashes", faults)
-    _check_buckets(users, own, rules)
-    return users
+        return None
+    read = ReadUsers()
+    for name in [each for each in sections if is_common(each)]:
+        read.common[name] = _without_faults(sections.pop(name))
+        yield
+    common_digests = {name: _digest_of(each) for name, each in read.common.items()}
+    buckets = BucketChecks(rules)
+    spellings: dict[str, str] = {}
+    for name in list(sections):
+        own = sections.pop(name)  # so that not all of it is in memory twice
+        layers = layers_of(own, read.common)
+        digest = _digest_of(own, [common_digests[each.name] for each in layers[:-1]])
+        known = before.users[name] if before.digests.get(name) == digest else None
+        user = known or (yield from made_user(layers, rules))
+        _check_alike(own, spellings)
+        buckets.add(user, own)
+        read.users[name], read.digests[name] = user, digest
+        read.needs_bucket |= any(not mount.bucket for mount in user.mounts)
+        if _has_secret(own):
+            read.secret_files.add(own.file)
+        yield
+    yield from buckets.judge()
+    return read
 
 
-class GivenUsers:
-    """Makes users of what another source than users.ini says of them.
+def _digest_of(section: Section, more: Iterable[bytes] = ()) -> bytes:
+    """A digest of what a section says, and of the digests of others."""
+    said = repr((section.name, tuple(section.given.items()))).encode("utf-8", "surrogatepass")
+    return blake2b(said + b"".join(more), digest_size=DIGEST_BYTES).digest()
 
-    ``[*]`` and the groups of users.ini count for them, too. If the source says where the files of a
-    user are, what these say of places does not count.
 
-    :param path: the file or directory of ``[gateway] users``; None if no file is a source.
-    :param rules: what users are judged by.
-    :param allowed_buckets: patterns of the buckets that they may have; empty for all.
+class BucketChecks:
+    """Finds buckets that no request can be sent to; each is one fault, of its first user.
+
+    :param rules: know which can be addressed.
     """
 
-    def __init__(
-        self, path: Path | None, rules: UserRules, allowed_buckets: tuple[str, ...]
-    ) -> None:
-        sections = (read_user_sections(path, Faults()) or {}) if path else {}
-        self._common = {name: each for name, each in sections.items() if is_common(name)}
-        # A source may verify passwords itself, so that no proof has to be at hand.
-        self._rules = replace(rules, has_authorities=True)
-        self._allowed_buckets = allowed_buckets
+    def __init__(self, rules: UserRules) -> None:
+        self._rules = rules
+        self._found: dict[str, tuple[Section, str]] = {}
 
-    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
-        """The user.
+    def add(self, user: User, section: Section) -> None:
+        """Note the buckets of a user.
 
-        :param name: the user's name.
-        :param given: what the source says: keys of users.ini, with their texts.
-        :param source: the name of the source.
-        :raises ConfigError: it makes no sense; has every fault.
+        :param user: the user.
+        :param section: takes the faults.
         """
-        faults = Faults()
-        common = {
-            each: replace(section, given=self._inherited(section, given), faults=faults)
-            for each, section in self._common.items()
-        }
-        own = Section(Path(source), name, given, faults)
-        user = replace(
-            _user(name, layers_of(name, {**common, name: own}), self._rules), source=source
-        )
-        _check_buckets({name: user}, {name: own}, self._rules)
         for mount in user.mounts:
-            if not mount.bucket:
-                own.fault("bucket", "is missing; name a bucket, here or in [s3]")
-            allowed = self._allowed_buckets
-            if allowed and not any(fnmatchcase(mount.bucket, pattern) for pattern in allowed):
-                own.fault("", f"has the bucket {mount.bucket!r}: [auth] allowed_buckets denies it")
-        if faults.lines:
-            raise ConfigError(tuple(faults.lines))
-        return user
+            if mount.bucket not in self._found:
+                self._found[mount.bucket] = section, MOUNT if mount.path else "bucket"
 
-    def _inherited(self, section: Section, given: Mapping[str, str]) -> dict[str, str]:
-        has_places = any(key in given for key in PLACES)
-        return {
-            key: text for key, text in section.given.items() if not (has_places and key in PLACES)
-        }
-
-
-def _check_buckets(
-    users: Mapping[str, User], sections: Mapping[str, Section], rules: UserRules
-) -> None:
-    """Buckets of users that no request can be sent to; each is one fault, of its first user."""
-    found: dict[str, tuple[str, str]] = {}
-    for user in users.values():
-        for mount in user.mounts:
-            found.setdefault(mount.bucket, (user.name, MOUNT if mount.path else "bucket"))
-    check_of = cache(rules.bucket_check)
-    for bucket, (name, key) in found.items():
-        if bucket and bucket != rules.stores.s3.bucket:
-            try:
-                check_bucket(bucket, rules.stores, check_of)
-            except ValueError as error:
-                sections[name].fault(key, error)
+    def judge(self) -> Steps[None]:
+        """Judge them; a step for each."""
+        rules = self._rules
+        check_of = cache(rules.bucket_check)
+        for bucket, (section, key) in self._found.items():
+            if bucket and bucket != rules.stores.s3.bucket:
+                try:
+                    check_bucket(bucket, rules.stores, check_of)
+                except ValueError as error:
+                    section.fault(key, error)
+                yield
 
 
 def _has_secret(section: Section) -> bool:
@@ -160,22 +183,32 @@ def _has_secret(section: Section) -> bool:
 
 
 def read_user_sections(path: Path, faults: Faults) -> dict[str, Section] | None:
-    """The sections of all users files by name; None if one cannot be read at all.
+    """The sections of all files of users by name; None if one cannot be read at all. Blocks.
 
     :param path: the file or directory.
     :param faults: takes what is wrong, such as a section that is in two files.
     """
-    if not path.is_dir():
-        return read_sections(path, faults)
+    return finish(all_section_steps([read_text(each) for each in user_files(path)], faults))
+
+
+def all_section_steps(
+    texts: Iterable[FileText], faults: Faults
+) -> Steps[dict[str, Section] | None]:
+    """The sections of several files by name; None if one of the files cannot be read at all.
+
+    :param texts: what the files say.
+    :param faults: takes what is wrong, such as a section that is in two files.
+    """
     found: dict[str, Section] = {}
     is_complete = True
-    for file in user_files(path):
-        sections = read_sections(file, faults)
+    for text in texts:
+        sections = yield from section_steps(text, faults)
         is_complete = is_complete and sections is not None
         for name, section in (sections or {}).items():
             first = found.setdefault(name, section)
             if first is not section:
                 section.fault("", f"is in {first.file}, too; keep one")
+        yield
     return found if is_complete else None
 
 
@@ -186,7 +219,8 @@ def user_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    return sorted(each for each in path.glob("*.ini") if not each.name.startswith("."))
+    names = sorted(name for name in os.listdir(path) if name.endswith(".ini"))
+    return [path / name for name in names if not name.startswith(".")]
 
 
 def is_common(section_name: str) -> bool:
@@ -197,18 +231,17 @@ def is_common(section_name: str) -> bool:
     return section_name.startswith(ALL_USERS)
 
 
-def layers_of(name: str, sections: Mapping[str, Section]) -> list[Section]:
+def layers_of(own: Section, common: Mapping[str, Section]) -> list[Section]:
     """The sections that apply to a user, the one that wins last. An unknown group is a fault.
 
-    :param name: the user's name.
-    :param sections: the sections by name: the user's own, and those in common.
+    :param own: the user's own section.
+    :param common: ``[*]`` and the groups; there may be other sections among them.
     """
-    own = sections[name]
-    found = [sections[ALL_USERS]] if ALL_USERS in sections else []
+    found = [common[ALL_USERS]] if ALL_USERS in common else []
     for group in dict.fromkeys(scalars.names(own.given.get("groups", ""))):
-        section = sections.get(f"{ALL_USERS}{group}")
+        section = common.get(f"{ALL_USERS}{group}")
         if section is None:
-            known = [each[1:] for each in sections if is_common(each) and each != ALL_USERS]
+            known = [each[1:] for each in common if is_common(each) and each != ALL_USERS]
             hint = scalars.nearest(group, known)
             own.fault("groups", f"{group!r} is unknown{hint}; there is no section [*{group}]")
         else:
@@ -227,7 +260,7 @@ def explain_user(path: Path, name: str, faults: Faults) -> list[GivenValue]:
     sections = read_user_sections(path, faults) or {}
     if name not in sections or is_common(name):
         return []
-    return applicable(layers_of(name, sections), name)
+    return applicable(layers_of(sections[name], sections), name)
 
 
 def _without_faults(section: Section) -> Section:
@@ -239,15 +272,21 @@ def _without_faults(section: Section) -> Section:
     return replace(section, given=given)
 
 
-def _user(name: str, layers: list[Section], rules: UserRules) -> User:
+def made_user(layers: Sequence[Section], rules: UserRules) -> Steps[User]:
+    """A user. What is wrong is a fault, and has a harmless value.
+
+    :param layers: the sections that apply, the user's own last.
+    :param rules: what they are judged by.
+    """
     own = layers[-1]
+    name = own.name
     said = judge_values(applicable(layers, name), USER_KEYS)
     _check_name(own)
     mounts = mounts_of(said, rules.stores)
     if not mounts and not any(key in each.given for each in layers for key in PLACES):
         text = f"is missing; write one such as home/{name}/, or / for the whole bucket"
         own.fault("key_prefix", text)
-    keys = _read_keys(own, said.values.get("authorized_keys", ()), rules.read_key)
+    keys = yield from _key_steps(own, rules.read_key)
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
@@ -255,65 +294,68 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
         "authorized_keys": {key.blob: key.options for key in keys if not key.is_authority},
         "authorities": {key.blob: key.options for key in keys if key.is_authority} or NO_KEYS,
     }
-    return User(
+    user = User(
         name,
         mounts or (Mount(rules.stores.s3.bucket, AT_FAULT),),
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
-        _limits(_of_fields(LIMIT_FIELDS, values)),
+        _limits(_of_fields(LIMIT_FIELDS, values), quotas_of(said, mounts)),
+        role=AssumedRole(values["role_arn"]) if "role_arn" in values else None,
     )
+    _check_role(user, own, rules)
+    return user
+
+
+def _check_role(user: User, section: Section, rules: UserRules) -> None:
+    """Find a user whose sessions could not have credentials of their own."""
+    if any(store.scoped_credentials for store in rules.stores.all):
+        try:
+            rules.role_check(user)
+        except ValueError as error:
+            section.fault("", error)
+    elif user.role is not None:
+        section.fault("role_arn", "is of no use without scoped_credentials = yes")
 
 
 def _of_fields(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
 
 
-def _limits(given: Mapping[str, Any]) -> UserLimits:
-    return UserLimits(**given) if given else NO_LIMITS
+def _limits(given: Mapping[str, Any], quotas: tuple[QuotaLimits, ...]) -> UserLimits:
+    return UserLimits(**given, quotas=quotas) if given or quotas else NO_LIMITS
 
 
 def _check_name(section: Section) -> None:
-    name = section.name
-    plain = name.isprintable() and "/" not in name and name == name.strip()
-    if not plain or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+    if not is_user_name(section.name):
         text = "is not a user name; write 1 to 128 printable characters, no / and no outer blanks"
         section.fault("", text)
 
 
-def _check_alike(sections: Mapping[str, Section]) -> None:
+def _check_alike(section: Section, known: dict[str, str]) -> None:
     """Users whose names are the same characters in different bytes could not be told apart."""
-    known: dict[str, str] = {}
-    for name, section in sections.items():
-        first = known.setdefault(unicodedata.normalize("NFC", name), name)
-        if first != name:
-            text = "is the same name as one above it, whose letters are put together otherwise"
-            section.fault("", f"{text} (Unicode NFC and NFD); keep one")
+    name = section.name
+    first = known.setdefault(unicodedata.normalize("NFC", name), name)
+    if first != name:
+        text = "is the same name as one above it, whose letters are put together otherwise"
+        section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+def _key_steps(section: Section, read_key: ReadKey) -> Steps[list[AuthorizedKey]]:
     keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for index, line in enumerate(section.given.get(KEYS, "").split("\n")):
+        if not line:
+            continue
+        number += 1
         try:
             key = read_key(line)
             if keys.setdefault((key.blob, key.is_authority), key) != key:
                 raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
-            section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
+            section.fault(KEYS, f"key {number}: {error}", index)
+        if number % STEP_KEYS == 0:
+            yield
     return list(keys.values())
-
-
-def _line_of(section: Section, wanted: str) -> str:
-    """Where the file has the line `wanted` of a section, as far as it can be found."""
-    try:
-        text = section.file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):  # it has been read once, and has changed since
-        return ""
-    is_inside = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
-        if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
-            return f" (line {number})"
-    return ""
 
 
 def _check_login(

@@ -9,14 +9,16 @@ Rules
    the same session writes it: sshfs sends these two in the wrong order (`Lookup.wait_for_close`).
 2. An OPEN waits for commits of the file that are in progress.
 3. OPEN for writing sends no request whose result would not change its own result.
-4. Where the user sees nothing (`drop_box`), OPEN tells nothing but whether a file may be stored.
+4. Where a quota is used up, OPEN for writing fails (`quotas/session_quotas`).
+5. Where the user sees nothing (`drop_box`), OPEN tells nothing but whether a file may be stored.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject
+from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject, StoreError
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.drop_box import DropBox, require_unseen_file_name
 from sftpgw.files.listing.markers import require_writable
@@ -26,7 +28,7 @@ from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
-from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
+from sftpgw.files.uploads.suspended.storage import FoundUpload, SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.store import ObjectInfo
@@ -154,14 +156,14 @@ class FileOpener:
         require_writable(location)
         self._transfers.require_open()
         if must_look(intent, may_overwrite=True):
-            await self._lookup.wait_for_close(location, appends=intent.append)
+            # Where the user sees nothing, a wait would tell that others are uploading this file.
+            appends = intent.append and not is_blind
+            await self._lookup.wait_for_close(location, appends=appends)
         await self._transfers.settled(location.file)
         existing, is_unknown = None, False
         if intent.create or not is_blind:
             existing, is_unknown = await self._find_existing(location, intent, may_overwrite)
-        found = None if existing else await self._suspended_uploads.find(location.file)
-        if found is not None and not may_resume:
-            raise incomplete(found, location.path)
+        found = None if existing else await self._find_suspended(location, may_resume=may_resume)
         if existing is None and not is_blind:
             # Behind the wait for `find`, during which a directory may come into being.
             await self._lookup.require_no_directory(location)
@@ -175,6 +177,7 @@ class FileOpener:
             is_hidden=is_unknown,
             is_suspended=found is not None,
         )
+        await self._require_space(location, is_suspended=found is not None)
         if mode.base is not None:
             require(location, Operation.CHANGE)
             await self._store.learn_capabilities(location.bucket)
@@ -185,6 +188,27 @@ class FileOpener:
             )
             mode = replace(mode, resumed=resumed)
         return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
+
+    async def _find_suspended(self, location: Location, *, may_resume: bool) -> FoundUpload | None:
+        """:raises Unsupported: there is one, and the file cannot be opened for what is left."""
+        found = await self._suspended_uploads.find(location.file)
+        if found is not None and not may_resume:
+            raise incomplete(found, location.path)
+        return found
+
+    async def _require_space(self, location: Location, *, is_suspended: bool) -> None:
+        """Check that something may be written to a file. A HEAD, if a quota is nearly used up.
+
+        :raises QuotaExceeded: nothing fits.
+        """
+        quotas = self._context.quotas
+        if quotas is None:
+            return
+        await quotas.wait_until_known(location.file)
+        if quotas.is_tight(location.file) and not location.access.is_blind:
+            with suppress(StoreError):  # it counts as a new file then
+                await self._lookup.find_file_summary(location)
+        quotas.require_space(location.file, location.path, is_suspended=is_suspended)
 
     async def _find_existing(
         self, location: Location, intent: WriteIntent, may_overwrite: bool

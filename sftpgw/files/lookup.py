@@ -7,7 +7,7 @@ Rules
 
 1. A question about a file waits for commits of it that are in progress.
 2. A file is an object. A directory exists if its marker (``name/``) or any key below it exists.
-   Where a file and a directory have the same name, the file is found.
+   Where a file and a directory have the same name, the file is found, unless its name is hidden.
 3. Some directories exist without any key. Those that are fixed always do (`files/mount_table`). One
    that this session has emptied exists until any session removes or renames it, as on a disk, or
    until this session ends. One that something is being uploaded to exists until that upload ends.
@@ -44,7 +44,7 @@ from sftpgw.files.listing.listing import list_directory
 from sftpgw.files.listing.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.files.lookup_cache import LookupCache
 from sftpgw.files.paths import Location
-from sftpgw.files.permissions import may_be_allowed_file
+from sftpgw.files.permissions import hides_file
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.unlisted_directories import UnlistedDirectories, listed_object
 from sftpgw.model.filesystem import FileKind, FileWriter
@@ -67,6 +67,7 @@ class Lookup:
         self._clock = context.clock
         self._asks_for_hadoop_markers = context.files.hadoop_markers
         self._asks_for_parents = context.files.strict_parents
+        self._quotas = context.quotas
         self._unlisted = UnlistedDirectories(context.store)
         self._is_list_denied = False
         self.cache = LookupCache(context.transfers.changes, context.clock)
@@ -89,11 +90,18 @@ class Lookup:
         try:
             info = await self._store.head(location.file, with_checksum=with_checksum)
         except NoSuchObject:
+            self._note_size(location, None)
             return None
         if location.is_marker_content and is_empty_marker(info):
             return None
+        self._note_size(location, info)
         self.cache.note_file(location)
         return info
+
+    def _note_size(self, location: Location, info: ObjectInfo | None) -> None:
+        """What replaces the file counts the difference in quotas."""
+        if self._quotas is not None:
+            self._quotas.note(location.file, info.size_bytes if info is not None else None)
 
     async def find_file_summary(self, location: Location) -> ObjectInfo | None:
         """As `find_file`, for callers that need only the name, size and date of the object.
@@ -252,7 +260,11 @@ class Lookup:
         :raises IsADirectory: it would.
         """
         is_suspected = self.cache.knows_directory(location) or self._is_implied(location)
-        if is_suspected and await self.is_directory(location):
+        try:
+            is_found = is_suspected and await self.is_directory(location)
+        except AccessDenied:  # the store does not tell, and others' uploads are no answer then
+            return
+        if is_found:
             raise IsADirectory(f"{location.path}: is a directory")
 
     async def require_no_file_above(self, location: Location) -> None:
@@ -270,6 +282,8 @@ class Lookup:
 
     async def _is_only_file(self, location: Location) -> bool:
         """Whether there is a file here, and no directory of the same name."""
+        if hides_file(location):
+            return False
         is_being_written = self._transfers.newest(location.file) is not None
         is_suspected = self.cache.knows_file(location)
         is_unknown = self._asks_for_parents and not self.cache.knows_directory(location)
@@ -301,9 +315,8 @@ class Lookup:
 
     async def absent_directory_error(self, location: Location) -> NoSuchFile | NotADirectory:
         """The error for a location where no directory was found."""
-        is_hidden = location.access.hides_denied and not may_be_allowed_file(location)
         file = replace(location, must_be_directory=False)
-        if not is_hidden and await self.find_file_summary(file) is not None:
+        if not hides_file(location) and await self.find_file_summary(file) is not None:
             return NotADirectory(f"{location.path}: is not a directory")
         return NoSuchFile(f"{location.path}: No such file or directory")
 
@@ -322,9 +335,13 @@ class Lookup:
         sorts behind keys such as ``key-`` and ``key.``; only if these fill the page, a second LIST
         is needed.
         """
+        if hides_file(location):
+            return FileKind.DIRECTORY if await self.is_directory(location) else None
         key = location.file.key
         page = await self._store.list(location.bucket, key, delimiter="/")
-        if any(info.name == location.file for info in page.objects):
+        found = next((info for info in page.objects if info.name == location.file), None)
+        self._note_size(location, found)
+        if found is not None:
             self.cache.note_file(location)
             return FileKind.FILE
         if location.prefix in page.prefixes:

@@ -126,6 +126,11 @@ def may_be_allowed_file(location: Location) -> bool:
     return not names or matches_any(names[-1], rule.allow)
 
 
+def hides_file(location: Location) -> bool:
+    """Whether a file of this name is hidden. A directory of this name is not."""
+    return location.access.hides_denied and not may_be_allowed_file(location)
+
+
 def require_file_name_allowed(location: Location) -> None:
     """Check that a file may have the name of this location.
 

@@ -46,6 +46,7 @@ class Remover:
         drop_box: DropBox,
     ) -> None:
         self._drop_box = drop_box
+        self._quotas = context.quotas
         self._store = context.store
         self._transfers = context.transfers
         self._times = context.times
@@ -79,6 +80,7 @@ class Remover:
                 location.parent, without=location.file.key
             ):
                 await self._store.delete(location.file)
+        self._count_removed(location)
         await self._remove_uploads(location, uploads)
         self._report_removed(location, info)
 
@@ -95,6 +97,7 @@ class Remover:
             location.parent, without=location.file.key
         ):
             await self._store.delete(location.file)
+        self._count_removed(location)
         await self._remove_uploads(location, uploads)
         self._drop_box.note_removed(location)
         self._report_removed(location, None)
@@ -106,6 +109,11 @@ class Remover:
         if any(upload.commit.has_begun for upload in uploads):  # closed during these requests
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
+            self._count_removed(location)
+
+    def _count_removed(self, location: Location) -> None:
+        if self._quotas is not None:
+            self._quotas.removed(location.file)
 
     def _report_removed(self, location: Location, info: ObjectInfo | None) -> None:
         self._events.emit(

@@ -9,6 +9,7 @@ Must not know: what an operation does with them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.quotas.session_quotas import SessionQuotas
 from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.clock import Clock
@@ -45,6 +47,7 @@ class SessionContext:
     :param objects: how the objects of the session's mounts are stored; None: as their stores say.
     :param traffic: counts the session's bytes.
     :param file_bytes: how large a file of the user may be; None for any size.
+    :param quotas: how much the user may store; None for any amount.
     """
 
     user: str
@@ -62,6 +65,7 @@ class SessionContext:
     objects: ObjectTable | None = None
     traffic: SessionTraffic = field(default_factory=SessionTraffic)
     file_bytes: int | None = None
+    quotas: SessionQuotas | None = None
 
     @cached_property
     def stall_timeout(self) -> StallTimeout:
@@ -91,3 +95,18 @@ class SessionContext:
         self.times.put_stored(stored, mtime_seconds=shown_seconds, now_seconds=now_seconds)
         if deferred_seconds is not None:
             self.times.defer(stored, deferred_seconds)
+
+
+def moving(
+    context: SessionContext, source: ObjectInfo, target: ObjectName
+) -> AbstractContextManager[None]:
+    """The store copies a file to a new name in here: it counts in quotas if that succeeds.
+
+    :param context: the objects that the session's files use.
+    :param source: the file.
+    :param target: its new name.
+    :raises QuotaExceeded: there is no space for it.
+    """
+    if context.quotas is None:
+        return nullcontext()
+    return context.quotas.moving(source.name, target, source.size_bytes)

@@ -41,6 +41,7 @@ from sftpgw.files.paths import Location, canonical
 from sftpgw.files.permissions import (
     Operation,
     allows,
+    hides_file,
     may_be_allowed_file,
     require,
     require_file_name_allowed,
@@ -125,7 +126,8 @@ class Tree:
         if isinstance(found, Unmounted):
             raise unmounted_error(found, operation)
         require(found, operation)
-        return found
+        # A hidden file is not there: then the path can only name a directory.
+        return replace(found, must_be_directory=True) if hides_file(found) else found
 
     async def _enter_file(self, operation: Operation, path: bytes) -> Location:
         """As `_enter`, for an operation on files.
@@ -185,7 +187,12 @@ class Tree:
         if not self._stays(path):
             self._enter(Operation.LOOK, path)
         blocks = NOMINAL_BYTES // MIB
-        return Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
+        nominal = Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
+        quotas, found = self._context.quotas, self._mounts.resolve(path)
+        if quotas is None or isinstance(found, Unmounted):
+            return nominal
+        await quotas.wait_until_known(found.marker)
+        return quotas.space(found.marker, nominal)
 
     # Files.
 

@@ -138,11 +138,13 @@ class Authorities:
     :param ca_file: a file of PEM certificates; "": the authorities of the system.
     :param named_by: the setting that names the file, for messages.
     :param setting: the setting that may name another file, for messages.
+    :param host_setting: the settings that say which host is asked for, for messages.
     """
 
     ca_file: str = ""
     named_by: str = "[s3] ca_file"
     setting: str = "[s3] ca_file"
+    host_setting: str = "[s3] endpoint and addressing"
 
 
 def check_ca_file(path: str) -> None:
@@ -320,7 +322,10 @@ def _problem(
         return _chain_fault(certificate.to_cryptography(), error, depth, connection.authorities)
     if depth > 0:
         return ""
-    return name_fault(certificate.to_cryptography(), connection.host)
+    fault = name_fault(certificate.to_cryptography(), connection.host)
+    if not fault:
+        return ""
+    return f"{fault}; {connection.authorities.host_setting}: this says which host is asked for"
 
 
 def _chain_fault(
@@ -368,7 +373,7 @@ def name_fault(certificate: x509.Certificate, host: str) -> str:
             if verify_service_identity(patterns, [identity], []):
                 return ""
     listed = ", ".join([*names, *map(str, addresses)])[:MAX_NAMES_CHARACTERS] or "nothing of use"
-    return f"it is for {listed}; [s3] endpoint and addressing decide which host is asked for"
+    return f"it is for {listed}"
 
 
 def _dns_patterns(names: Iterable[str]) -> Iterable[DNSPattern]:

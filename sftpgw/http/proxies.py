@@ -21,7 +21,7 @@ import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from sftpgw.http.hosts import is_address
@@ -43,11 +43,13 @@ class Proxy:
     :param host: its name or address, without brackets.
     :param port: its TCP port.
     :param authorization: the value of ``Proxy-Authorization``; "": none is sent.
+    :param named_by: the setting or variable that names it, for messages.
     """
 
     host: str
     port: int
     authorization: str = field(default="", repr=False)
+    named_by: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -84,12 +86,14 @@ def check_proxy(text: str) -> None:
 class Proxies:
     """Finds the proxy for each host.
 
-    :param setting: ``[s3] proxy``; "": the environment decides.
+    :param setting: the value of ``proxy`` in the store's section; "": the environment decides.
     :param environment: the process's environment.
+    :param section: the section of sftpgw.ini, for messages.
     """
 
-    def __init__(self, setting: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, setting: str, environment: Mapping[str, str], section: str = "[s3]") -> None:
         self._setting = setting
+        self._section = section
         self._environment = environment
 
     def of(self, scheme: str, host: str, port: int) -> Proxy | None:
@@ -99,13 +103,13 @@ class Proxies:
         """
         if self._setting == NO_PROXY_AT_ALL:
             return None
-        named_by, text = "[s3] proxy", self._setting
+        named_by, text = f"{self._section} proxy", self._setting
         if not text:
             named_by, text = self._named_by_environment(scheme)
             if not text or _is_this_machine(host) or self._is_exempt(host, port):
                 return None
         try:
-            return parse_proxy(text)
+            return replace(parse_proxy(text), named_by=named_by)
         except ValueError as error:
             raise ProxyUnusable(f"{named_by}: {error}") from error
 

@@ -127,7 +127,7 @@ class _Tunnel(Protocol):
             return None
         text = f"the proxy {self._proxy} does not connect to {self._target}: {status} {words}"
         if status == 407:
-            return ProxyRefused(f"{text}; [s3] proxy = http://USER:PASSWORD@HOST:PORT")
+            return ProxyRefused(f"{text}; {self._proxy.named_by} = http://USER:PASSWORD@HOST:PORT")
         return ProxyRefused(text) if 400 <= status < 500 else TunnelFailed(text)
 
     def _hand_over(self, rest: bytes) -> None:

@@ -88,18 +88,22 @@ class WriteIntent:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The numbers that `df` shows. A bucket has no size, so they are nominal.
+    """The numbers that `df` shows: those of a quota, else nominal ones. A bucket has no size.
 
     :param block_bytes: the size of a block.
     :param total_blocks: all blocks.
     :param free_blocks: the free ones.
     :param name_bytes: the longest name.
+    :param total_files: how many files there may be.
+    :param free_files: how many more.
     """
 
     block_bytes: int
     total_blocks: int
     free_blocks: int
     name_bytes: int
+    total_files: int = 0xFFFFFFFF
+    free_files: int = 0xFFFFFFFF
 
 
 # Files.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Protocol
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
+from sftpgw.model.steps import Steps
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -29,12 +32,13 @@ HOST_KEY_NAMES = ("ssh_host_ed25519_key", "ssh_host_ecdsa_key", "ssh_host_rsa_ke
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """[gateway]. `host_keys` are absolute paths; the loader puts `HOST_KEY_NAMES` there if none are
-    named."""
+    """[gateway]. Paths are absolute; the loader puts `HOST_KEY_NAMES` into `host_keys` if none are
+    named. `control` is empty where there is no control socket."""
 
     listen: tuple[str, ...] = ("tcp:2022",)
     host_keys: tuple[str, ...] = ()
     create_host_keys: bool = False
+    control: str = ""
 
 
 class Addressing(enum.Enum):
@@ -69,6 +73,8 @@ class StoreSettings:
     `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
     :ivar name: the NAME; empty for [s3].
+    :ivar scoped_credentials: whether each user's sessions assume a role of their own.
+    :ivar session_tags: the tags of such a session; values may have ``{username}``.
     :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
     """
 
@@ -81,6 +87,8 @@ class StoreSettings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
+    scoped_credentials: bool = False
+    session_tags: Tags = ()
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
@@ -271,6 +279,8 @@ class ExactTimes(enum.Enum):
 
 FILE_SOURCE = "file"
 HTTP_SOURCE = "http"
+LDAP_SOURCE = "ldap"
+DYNAMODB_SOURCE = "dynamodb"
 """The names of sources of users in ``[auth] sources``."""
 
 
@@ -300,6 +310,7 @@ class FilesSettings:
     rename_max_objects: int = 100_000
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
+    quota_recount_seconds: float = 3600.0
     keep_empty_directories: bool = False
     strict_parents: bool = False
     hadoop_markers: bool = False
@@ -334,6 +345,35 @@ class AuthSettings:
     :ivar http_timeout_seconds: how long an answer may take.
     :ivar http_cache_seconds: how long an answer that lets a user in counts.
     :ivar http_stale_seconds: how long it counts while the service is away.
+    :ivar ldap_urls: the servers that know users, in their order; none for no servers.
+    :ivar ldap_starttls: whether TLS is required on ``ldap:`` URLs.
+    :ivar ldap_ca_file: as ``http_ca_file``, for these servers.
+    :ivar ldap_bind_dn: the name of a user's entry, with ``{username}``; empty to search for it.
+    :ivar ldap_search_base: the name of the entry below which users are searched for.
+    :ivar ldap_filter: the filter by which they are; empty for one by ``ldap_name_attribute``.
+    :ivar ldap_service_dn: as whom entries are read; empty for no name.
+    :ivar ldap_service_password_file: the path of the file with its password.
+    :ivar ldap_service_password_env: the environment variable with its password.
+    :ivar ldap_name_attribute: the attribute with the name of a user.
+    :ivar ldap_keys_attribute: the attribute with public keys; empty for none.
+    :ivar ldap_groups_attribute: the attribute with the names of groups' entries; empty for none.
+    :ivar ldap_group_base: the name of the entry below which groups count; empty for all.
+    :ivar ldap_group_filter: the filter by which groups are searched for; empty for no search.
+    :ivar ldap_groups: names of groups' entries, and the groups of users.ini that they stand for;
+        none for groups of the same names.
+    :ivar ldap_attributes: keys of users.ini, and the attributes that have their values.
+    :ivar ldap_timeout_seconds: how long an answer may take.
+    :ivar ldap_cache_seconds: as ``http_cache_seconds``.
+    :ivar ldap_stale_seconds: as ``http_stale_seconds``.
+    :ivar dynamodb_table: the name of the table that has users; empty for none.
+    :ivar dynamodb_region: its region; empty for that of [s3].
+    :ivar dynamodb_endpoint: where it is; empty for AWS.
+    :ivar dynamodb_access_key: the access key for it; empty for the credentials of [s3] or AWS.
+    :ivar dynamodb_secret_key: the secret key that belongs to it.
+    :ivar dynamodb_role_arn: a role to assume with these credentials; empty for none.
+    :ivar dynamodb_timeout_seconds: how long reading an item may take.
+    :ivar dynamodb_cache_seconds: how long an item counts.
+    :ivar dynamodb_stale_seconds: how long it counts while the table cannot be read.
     """
 
     ca_keys: str = ""
@@ -349,21 +389,139 @@ class AuthSettings:
     http_timeout_seconds: float = 10.0
     http_cache_seconds: float = 60.0
     http_stale_seconds: float = 3600.0
+    dynamodb_table: str = ""
+    dynamodb_region: str = ""
+    dynamodb_endpoint: str = ""
+    dynamodb_access_key: str = ""
+    dynamodb_secret_key: str = field(default="", repr=False)
+    dynamodb_role_arn: str = ""
+    dynamodb_timeout_seconds: float = 5.0
+    dynamodb_cache_seconds: float = 60.0
+    dynamodb_stale_seconds: float = 3600.0
+    ldap_urls: tuple[str, ...] = ()
+    ldap_starttls: bool = True
+    ldap_ca_file: str = ""
+    ldap_bind_dn: str = ""
+    ldap_search_base: str = ""
+    ldap_filter: str = ""
+    ldap_service_dn: str = ""
+    ldap_service_password_file: str = ""
+    ldap_service_password_env: str = ""
+    ldap_name_attribute: str = "uid"
+    ldap_keys_attribute: str = "sshPublicKey"
+    ldap_groups_attribute: str = "memberOf"
+    ldap_group_base: str = ""
+    ldap_group_filter: str = ""
+    ldap_groups: tuple[tuple[str, str], ...] = ()
+    ldap_attributes: tuple[tuple[str, str], ...] = ()
+    ldap_timeout_seconds: float = 10.0
+    ldap_cache_seconds: float = 60.0
+    ldap_stale_seconds: float = 3600.0
+
+    @property
+    def http_times(self) -> tuple[float, float]:
+        """How long an answer of the service counts, and while it is away, in seconds."""
+        return self.http_cache_seconds, self.http_stale_seconds
+
+    @property
+    def dynamodb_times(self) -> tuple[float, float]:
+        """How long an item counts, and while the table cannot be read, in seconds."""
+        return self.dynamodb_cache_seconds, self.dynamodb_stale_seconds
+
+    @property
+    def ldap_times(self) -> tuple[float, float]:
+        """How long what a server says counts, and while none answers, in seconds."""
+        return self.ldap_cache_seconds, self.ldap_stale_seconds
 
 
 DEFAULT_AUTH = AuthSettings()
 
-MakeUser = Callable[[str, Mapping[str, str], str], User]
-"""Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
+
+@dataclass(frozen=True, slots=True)
+class LockoutSettings:
+    """``[lockout]``: who is kept out after failed logins. `auth.lockout.plan` has the rules.
+
+    :ivar enabled: whether failures are counted at all.
+    :ivar allow_networks: networks that are never banned, beside those of ``exempt_networks``.
+    :ivar window_seconds: how long failures add up.
+    :ivar delay_after: after how many failures the next attempt is delayed.
+    :ivar max_delay_seconds: the longest delay; 0 for none.
+    :ivar user_score: how many points ban a user at an address.
+    :ivar address_score: how many points ban an address.
+    :ivar ban_seconds: how long the first ban lasts.
+    :ivar max_ban_seconds: how long the longest ban lasts.
+    :ivar known_seconds: how long after a login its address is known for its user.
+    """
+
+    enabled: bool = True
+    allow_networks: tuple[Network, ...] = ()
+    window_seconds: float = 600.0
+    delay_after: int = 3
+    max_delay_seconds: float = 8.0
+    user_score: int = 10
+    address_score: int = 20
+    ban_seconds: float = 600.0
+    max_ban_seconds: float = 86400.0
+    known_seconds: float = 30 * 86400.0
+
+
+DEFAULT_LOCKOUT = LockoutSettings()
+
+MakeUser = Callable[[str, Mapping[str, str], str, Sequence[str]], User]
+"""Takes a name, the texts of keys of users.ini, the name of the source, and groups, of which those
+count that users.ini has. Raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileUsers:
+    """What files say of users, as it may be exchanged while the gateway runs.
+
+    :ivar users: the users of files by name.
+    :ivar trust: what the files of ``[auth]`` say.
+    :ivar make_user: makes users of what other sources say; None without such sources. Another one
+        makes others.
+    """
+
+    users: Mapping[str, User]
+    trust: KeyTrust = field(default=NO_TRUST, repr=False)
+    make_user: MakeUser | None = field(default=None, repr=False, compare=False)
+
+
+class ReadableUsers(Protocol):
+    """The files that say something of users: read at the start, and again when one changes."""
+
+    @property
+    def read_state(self) -> Hashable:
+        """What `state` was when the files were read last."""
+
+    def state(self) -> Hashable:
+        """What changes whenever a file does. Blocks."""
+
+    def paths(self) -> Sequence[Path]:
+        """The files. Blocks."""
+
+    def folder(self) -> Path | None:
+        """The directory of files of users; None if there is none. Blocks."""
+
+    def load(self) -> Any:
+        """Read the files. Blocks."""
+
+    def steps(self, loaded: Any) -> Steps[FileUsers]:
+        """Judge what was read.
+
+        :param loaded: what `load` has returned.
+        :raises ConfigError: with every fault of all files.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that the two ini files say, and the files that they name.
 
-    :ivar key_trust: what the files of ``[auth]`` say.
-    :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
-    :ivar make_user: makes users of what other sources than files say; None without such sources.
+    :ivar key_trust: as of `FileUsers`, at the start.
+    :ivar make_user: the same.
+    :ivar user_files: the files of users, to read them again; None where nothing can be reloaded.
+    :ivar lockout: who is kept out after failed logins.
     """
 
     gateway: GatewaySettings
@@ -377,7 +535,8 @@ class Settings:
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
     make_user: MakeUser | None = field(default=None, repr=False, compare=False)
-    users_path: str = ""
+    user_files: ReadableUsers | None = field(default=None, repr=False, compare=False)
+    lockout: LockoutSettings = DEFAULT_LOCKOUT
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:

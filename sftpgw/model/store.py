@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 from sftpgw.model.limits import MAX_LISTED_KEYS
-from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.units import Body
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -262,8 +261,18 @@ class ObjectStore(Protocol):
         any more: the error is StoreUnavailable.
         """
 
+    def for_state(self) -> ObjectStore:
+        """The same store, for the gateway's own objects, under the state prefix.
+
+        Where sessions have credentials of their own, only this view is signed with the gateway's,
+        and everything but its own objects is refused here.
+        """
+
     def of_gateway(self) -> ObjectStore:
-        """The same store, for the gateway's own work: its requests wait behind no user's."""
+        """The same store, for the gateway's own work: its requests wait behind no user's.
+
+        Of a session's view it is the view of `for_state`.
+        """
 
     async def head_bucket(self, bucket: str) -> None:
         """HeadBucket. :raises NoSuchBucket: it does not exist"""
@@ -431,14 +440,3 @@ class ObjectStore(Protocol):
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
         """One page of ListMultipartUploads."""
-
-
-class SharedStore(ObjectStore, Protocol):
-    """The store that all sessions share."""
-
-    def bind(self, objects: ObjectTable | None = None, **context: str) -> ObjectStore:
-        """The same store, whose events carry `context`: the session, the user.
-
-        :param objects: how objects of the session's mounts are stored; None: as their stores say.
-        :param context: fields of events.
-        """

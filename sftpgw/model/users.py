@@ -11,6 +11,20 @@ from sftpgw.model.address_patterns import AddressPatterns
 from sftpgw.model.addresses import Network
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 
+LONGEST_NAME = 128
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a user may have this name.
+
+    It becomes a part of prefixes, URLs and lines of the log. One that begins with a star is that of
+    a group, or of what all users have in common.
+
+    :param name: what a client, or a section of users.ini, calls the user.
+    """
+    is_plain = name.isprintable() and "/" not in name and name == name.strip()
+    return is_plain and 0 < len(name) <= LONGEST_NAME and name not in (".", "..") and name[0] != "*"
+
 
 class LoginMethod(enum.Enum):
     """A proof that a login may require."""
@@ -91,6 +105,26 @@ class LoginRules:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """How much may be stored in some mounts of a user; None for what is not limited.
+
+    :ivar path: the path of the mount that has this quota of its own; none for all mounts that have
+        none of their own.
+    :ivar max_bytes: how many bytes.
+    :ivar max_files: how many files.
+    """
+
+    path: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    max_files: int | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is limited."""
+        return self.max_bytes is None and self.max_files is None
+
+
+@dataclass(frozen=True, slots=True)
 class UserLimits:
     """What one user may have or do; None for what is not limited.
 
@@ -98,12 +132,26 @@ class UserLimits:
     :ivar file_bytes: the size of the largest file.
     :ivar upload_rate_bytes: bytes per second, of all sessions together.
     :ivar download_rate_bytes: bytes per second, of all sessions together.
+    :ivar quotas: how much may be stored.
     """
 
     sessions: int | None = None
     file_bytes: int | None = None
     upload_rate_bytes: int | None = None
     download_rate_bytes: int | None = None
+    quotas: tuple[QuotaLimits, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedRole:
+    """The role that a user's sessions assume, in stores that scope credentials.
+
+    :ivar arn: the role; empty for that of the store.
+    :ivar policy: the session policy, in place of that which is made of the mounts; empty for none.
+    """
+
+    arn: str = ""
+    policy: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +164,7 @@ class User:
     :ivar login: how the user may log in.
     :ivar limits: what is limited for this user.
     :ivar source: the source that has named the user; empty for users of files.
+    :ivar role: the role of the user's sessions; None for that of the store.
     """
 
     name: str
@@ -124,6 +173,7 @@ class User:
     login: LoginRules = LoginRules()
     limits: UserLimits = UserLimits()
     source: str = field(default="", compare=False)
+    role: AssumedRole | None = None
 
     @classmethod
     def with_home(

@@ -13,12 +13,12 @@ from typing import TypeVar
 from sftpgw.model.object_settings import ObjectSettings
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName
+from sftpgw.s3.request_context import RequestContext
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_request import (
     MAX_PAGE_BYTES,
     AttemptLog,
     BodyStream,
-    RequestContext,
     Response,
     S3Request,
 )

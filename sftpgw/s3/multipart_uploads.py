@@ -124,6 +124,7 @@ class MultipartUploads:
             query=part_query(upload, number),
             headers=headers,
             is_slow=True,
+            source=source.name,
         )
         try:
             result = await support.executor.send_for(request, read_result("CopyPartResult"))

@@ -115,6 +115,7 @@ class ObjectWrites:
                 ("copy_source_condition", "x-amz-copy-source-if-match"),
             ),
             find_reason=lambda: support.reasons.folder_in_the_way(target),
+            source=source.name,
         )
         began_seconds = support.now_seconds()
         metadata = source.metadata if properties is None else properties.metadata

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,15 +18,19 @@ from twisted.internet.task import deferLater
 
 from sftpgw.aws.credentials import CredentialSource
 from sftpgw.errors import (
+    AccessDenied,
     CredentialsUnavailable,
     NoSuchObject,
+    NotSignedForSession,
     PreconditionFailed,
     RangeNotSatisfiable,
+    RoleNotAssumed,
     StoreError,
     StoreUnavailable,
 )
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.credential_events import OwnCredentialsWithheld
 from sftpgw.model.events.store_events import (
     ClockCorrected,
     CredentialsUnavailableEvent,
@@ -46,6 +51,7 @@ from sftpgw.s3.error_codes import CONNECT_FAILED, NOT_WANTED, UNEXPLAINED, Remed
 from sftpgw.s3.error_responses import AttemptError
 from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.request_budget.queue import RequestQueue
+from sftpgw.s3.request_context import RequestContext
 from sftpgw.s3.retry.plan import (
     Fault,
     RetryPlan,
@@ -57,10 +63,10 @@ from sftpgw.s3.retry.plan import (
 from sftpgw.s3.s3_request import (
     AttemptLog,
     BodyStream,
-    RequestContext,
     Response,
     S3Request,
 )
+from sftpgw.s3.session_scope import SessionScope, SessionScopes
 
 MAX_REASON_CHARACTERS = 500
 """The longest text of a store that is put into an event."""
@@ -93,6 +99,7 @@ class RequestExecutor:
     :param pages: parses pages of lists.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure; None: nothing is called.
+    :param scopes: gives sessions credentials of their own; None: they have none.
     """
 
     attempts: AttemptSender
@@ -103,6 +110,7 @@ class RequestExecutor:
     queue: RequestQueue
     pages: PageReader
     on_finished: Callable[[FinishedRequest], None] | None = None
+    scopes: SessionScopes | None = None
 
     @cached_property
     def objects(self) -> ObjectSettings:
@@ -223,13 +231,15 @@ class RequestExecutor:
         self, attempt: _Attempt, payload_hash: str, context: RequestContext, plan: RetryPlan
     ) -> Response | _FailedAttempt:
         """Wait for a slot, sign and send."""
-        request = attempt.request
+        request, scope, source = attempt.request, context.scope, self.credentials
+        if scope is not None:
+            source = await _scoped_source(scope, request, source, context)
         path = (context.user, context.session, context.upload or request.operation)
         with self.queue.slot(request.bucket, path, is_slow=request.is_slow) as slot:
             if slot.ready is not None:
                 plan.queued(await self._wait_for(slot.ready, context.cancel_token))
             # Not before: credentials and signature may expire while the request is queued.
-            credentials = await self._credentials(context.events)
+            credentials = await _current(source, context.events)
             _require_wanted(request, context.cancel_token)
             signed = self.attempts.signed(request, credentials, payload_hash, context.user)
             started_seconds = self.clock.seconds()
@@ -240,7 +250,8 @@ class RequestExecutor:
             except AttemptError as error:
                 if asks_for_fewer(error.fault):
                     slot.refused()
-                return _FailedAttempt(error, signed, self.clock.seconds() - started_seconds)
+                took_seconds = self.clock.seconds() - started_seconds
+                return _FailedAttempt(error, signed, took_seconds, source)
             slot.served()
             return response
 
@@ -249,13 +260,6 @@ class RequestExecutor:
         since_seconds = self.clock.seconds()
         await _wait_while_wanted(ready, cancel_token)
         return self.clock.seconds() - since_seconds
-
-    async def _credentials(self, events: EventSink) -> ReadOnlyCredentials:
-        try:
-            return await self.credentials.current()
-        except CredentialsUnavailable as error:
-            events.emit(CredentialsUnavailableEvent(reason=error.message))
-            raise
 
     # Between attempts, and after the last.
 
@@ -289,7 +293,7 @@ class RequestExecutor:
         bucket = last.signed.plain.bucket
         if again.remedy is Remedy.REFRESH_CREDENTIALS:
             is_guess = last.fault.code == UNEXPLAINED
-            return await self.credentials.renew(last.signed.credentials, is_guess=is_guess)
+            return await last.source.renew(last.signed.credentials, is_guess=is_guess)
         if again.remedy is Remedy.ASK_FOR_STORED_BYTES:
             self.attempts.ask_for_stored_bytes(bucket)
         if again.remedy is Remedy.FOLLOW_REGION:
@@ -318,15 +322,51 @@ class _Attempt:
 
 @dataclass(slots=True)
 class _FailedAttempt:
-    """An attempt that failed, and how long it took."""
+    """An attempt that failed, how long it took, and where its credentials came from."""
 
     error: AttemptError
     signed: SignedRequest
     seconds: float
+    source: CredentialSource
 
     @property
     def fault(self) -> Fault:
         return self.error.fault
+
+
+async def _scoped_source(
+    scope: SessionScope, request: S3Request, own: CredentialSource, context: RequestContext
+) -> CredentialSource:
+    """What signs a request of a session. It has credentials: a request must not hold a slot while
+    it waits for some.
+
+    :raises NotSignedForSession: own credentials were asked for, and must not sign it.
+    :raises CredentialsUnavailable: there are none.
+    """
+    try:
+        source = scope.source_for(request, own)
+    except NotSignedForSession:
+        context.events.emit(
+            OwnCredentialsWithheld(
+                operation=request.operation, bucket=request.bucket, key=request.key
+            )
+        )
+        raise
+    if source is not own:
+        waiting = Deferred.fromCoroutine(source.current())
+        await _wait_while_wanted(waiting, context.cancel_token)
+    return source
+
+
+async def _current(source: CredentialSource, events: EventSink) -> ReadOnlyCredentials:
+    """The credentials of a source. :raises CredentialsUnavailable: there are none"""
+    try:
+        return await source.current()
+    except RoleNotAssumed:
+        raise
+    except CredentialsUnavailable as error:
+        events.emit(CredentialsUnavailableEvent(reason=error.message))
+        raise
 
 
 def _next_request(request: S3Request | Callable[[], S3Request]) -> S3Request:
@@ -339,7 +379,10 @@ def _final_error(last: _FailedAttempt, events: EventSink, facts: S3RequestFacts)
     kind = error_class(last.fault, request.missing)
     if kind is StoreError and _cannot_exist(request, last.fault):
         kind = NoSuchObject
-    if not issubclass(kind, _ROUTINE):
+    is_routine = issubclass(kind, _ROUTINE) or (
+        request.hides_missing and issubclass(kind, AccessDenied)
+    )
+    if not is_routine:
         event = S3GaveUp if issubclass(kind, StoreUnavailable) else S3RequestFailed
         events.emit(event(**facts))
     return kind(
@@ -378,7 +421,7 @@ def _require_wanted(request: S3Request, cancel_token: Cancellation | None) -> No
         raise StoreUnavailable(message, code=NOT_WANTED)
 
 
-async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation | None) -> None:
+async def _wait_while_wanted(waiting: Deferred[Any], cancel_token: Cancellation | None) -> None:
     """Wait until `waiting` fires, or `cancel_token` is cancelled."""
     if cancel_token is None:
         await waiting

@@ -35,14 +35,15 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import Body
+from sftpgw.model.users import User
 from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.bound_executor import BoundExecutor
 from sftpgw.s3.capabilities import CapabilitySource, FixedCapabilities, SilentSink
 from sftpgw.s3.multipart_uploads import MultipartUploads
 from sftpgw.s3.object_reads import ObjectReads
 from sftpgw.s3.object_writes import ObjectWrites
+from sftpgw.s3.request_context import RequestContext
 from sftpgw.s3.request_executor import RequestExecutor
-from sftpgw.s3.s3_request import RequestContext
 from sftpgw.s3.write_support import WriteSupport
 
 T = TypeVar("T")
@@ -83,20 +84,24 @@ class S3Client:
 
     # Views.
 
-    def bind(self, objects: ObjectTable | None = None, **context: str) -> S3Client:
+    def bind(
+        self, objects: ObjectTable | None = None, *, owner: User | None = None, **context: str
+    ) -> S3Client:
         """The same store; `context` is added to its events.
 
         :param objects: how objects of the session's mounts are stored.
-
+        :param owner: whose session it is; it gets the credentials of that user, if there are any.
         :param context: the fields; `user` and `session` also say whose share of the requests under
             way is used.
         """
+        scopes = self.executor.scopes
         bound = replace(
             self._context,
             events=self._context.events.bind(**context),
             user=context.get("user", self._context.user),
             session=context.get("session", self._context.session),
             objects=objects or self._context.objects,
+            scope=self._context.scope if scopes is None or owner is None else scopes.of(owner),
         )
         return self._view(bound)
 
@@ -111,11 +116,20 @@ class S3Client:
                 context.session,
                 upload,
                 context.objects,
+                context.scope,
             )
         )
 
+    def for_state(self) -> S3Client:
+        scope = self._context.scope
+        if scope is None or scope.is_for_state:
+            return self
+        return self._view(replace(self._context, scope=scope.for_state()))
+
     def of_gateway(self) -> S3Client:
-        return self._view(replace(self._context, user="", session=""))
+        scope = self._context.scope
+        scope = None if scope is None else scope.for_state()
+        return self._view(replace(self._context, user="", session="", scope=scope))
 
     def _view(self, context: RequestContext) -> S3Client:
         return S3Client(self.executor, context, self._capability_source, self._integrity)

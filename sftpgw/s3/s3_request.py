@@ -14,9 +14,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.aws.signer import HeaderList
 from sftpgw.errors import NoSuchObject, StoreError
-from sftpgw.model.events import EventSink
-from sftpgw.model.object_settings import ObjectTable
-from sftpgw.model.store import Cancellation
+from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB, Body
 
 MAX_DOCUMENT_BYTES = 64 * KIB
@@ -46,6 +44,9 @@ class S3Request:
     :param max_document_bytes: how long the document of a 2xx may be.
     :param find_reason: asks the store for a reason why the request fails with status 500 each
         time; None if it finds none.
+    :param source: the object that it copies from; None if it copies nothing.
+    :param hides_missing: a 403 may mean that the object is missing. The caller finds out, and the
+        log is not told of it.
     """
 
     operation: str
@@ -61,6 +62,8 @@ class S3Request:
     optional: tuple[tuple[str, str], ...] = ()
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     find_reason: Callable[[], Awaitable[StoreError | None]] | None = None
+    source: ObjectName | None = None
+    hides_missing: bool = False
 
     def without(self, lacking: frozenset[str]) -> S3Request:
         """The same request without the headers that need the capabilities in `lacking`."""
@@ -81,29 +84,6 @@ class Response:
     status: int
     headers: Headers
     document: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """The user of a request, and where its events go.
-
-    :param events: takes the events of the request.
-    :param user: the user whose fair share of the requests at once it counts against; empty for
-        the gateway's own work.
-    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None if the
-        request cannot be cancelled.
-    :param session: the session, which shares with the user's other ones.
-    :param upload: stands for the upload, which shares with the session's other ones and with its
-        operations.
-    :param objects: how objects of the session's mounts are stored; None for the gateway's own work.
-    """
-
-    events: EventSink
-    user: str = ""
-    cancel_token: Cancellation | None = None
-    session: str = ""
-    upload: str = ""
-    objects: ObjectTable | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -34,9 +34,10 @@ from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.s3.request_budget.queue import RequestQueue
+from sftpgw.s3.request_context import RequestContext
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
-from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.session_scope import SessionScopes
 from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.s3.store_router import StoreRouter
 
@@ -65,6 +66,7 @@ def open_stores(
     limits: RequestLimits = USUAL_LIMITS,
     weight_of: Callable[[str], float] = lambda user: 1.0,
     clock: Clock | None = None,
+    scopes_of: Callable[[StoreSettings], SessionScopes | None] = lambda store: None,
     **others: Any,
 ) -> S3Client | StoreRouter:
     """One store of all that are configured; `close` it in the end. Does no I/O yet.
@@ -76,6 +78,7 @@ def open_stores(
     :param limits: how many requests may be under way, to all stores together.
     :param weight_of: returns the weight of a user, for the fair share of the requests at once.
     :param clock: as for `open_store`.
+    :param scopes_of: returns what gives sessions credentials of their own in a store, or None.
     :param others: the other arguments of `open_store`, the same for each store.
     """
     shared = SharedByStores(
@@ -84,7 +87,14 @@ def open_stores(
     )
     opened = {
         settings.name: open_store(
-            settings, reactor, events, work=work, clock=clock, shared=shared, **others
+            settings,
+            reactor,
+            events,
+            work=work,
+            clock=clock,
+            scopes=scopes_of(settings),
+            shared=shared,
+            **others,
         )
         for settings in stores
     }
@@ -101,6 +111,7 @@ def open_store(
     random: Callable[[], float],
     in_thread: InThread,
     credentials: CredentialSource | None = None,
+    scopes: SessionScopes | None = None,
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     limits: RequestLimits = USUAL_LIMITS,
@@ -118,13 +129,12 @@ def open_store(
     :param random: returns a number in [0, 1) (``random.random``).
     :param in_thread: ``threads.deferToThread``, for the search of credentials, which blocks.
     :param credentials: replace those that the settings name.
+    :param scopes: give sessions credentials of their own.
     :param clock: times attempts and waits; None: the reactor.
-    :param environment: the process's environment, which may name proxies and authorities; None:
-        it is not used.
+    :param environment: that of the process, which may name proxies and authorities; or None.
     :param limits: how many requests may be under way; as many connections may be open.
     :param weight_of: returns the weight of a user, for the fair share of the requests at once.
-    :param on_finished: is called once for each request when its last attempt is over, after a
-        success and after a failure.
+    :param on_finished: as for `RequestExecutor`.
     :param shared: what the client shares with those of other stores; None: it is the only one,
         with `limits` and `weight_of`.
     """
@@ -143,6 +153,7 @@ def open_store(
         queue=shared.queue,
         pages=PageReader(work),
         on_finished=on_finished,
+        scopes=scopes,
     )
     integrity = BodyIntegrity(settings.checksum, hasher)
     prober = _Prober(executor, integrity, settings, random)
@@ -167,7 +178,7 @@ def _open_http(
         places=places,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         find_authorities=lambda: authorities_of(settings, environment),
-        proxies=Proxies(settings.proxy, environment),
+        proxies=Proxies(settings.proxy, environment, settings.section),
     )
 
 
@@ -196,12 +207,16 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
     :param environment: the process's environment; if it is empty, only the settings count.
     """
     setting = f"{settings.section} ca_file"
+    authorities = Authorities(
+        setting=setting, host_setting=f"{settings.section} endpoint and addressing"
+    )
     if settings.ca_file or not environment:
-        return Authorities(settings.ca_file, setting, setting)
+        return replace(authorities, ca_file=settings.ca_file, named_by=setting)
     if path := environment.get("AWS_CA_BUNDLE"):
-        return Authorities(path, "AWS_CA_BUNDLE", setting)
+        return replace(authorities, ca_file=path, named_by="AWS_CA_BUNDLE")
     with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
-            return Authorities(str(path), "ca_bundle of the AWS profile", setting)
+            named_by = "ca_bundle of the AWS profile"
+            return replace(authorities, ca_file=str(path), named_by=named_by)
     path = environment.get("REQUESTS_CA_BUNDLE", "")
-    return Authorities(path, "REQUESTS_CA_BUNDLE", setting)
+    return replace(authorities, ca_file=path, named_by="REQUESTS_CA_BUNDLE")

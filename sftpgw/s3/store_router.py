@@ -32,6 +32,7 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import Body
+from sftpgw.model.users import User
 from sftpgw.s3.s3_client import S3Client
 
 T = TypeVar("T")
@@ -76,11 +77,16 @@ class StoreRouter:
 
     # Views.
 
-    def bind(self, objects: ObjectTable | None = None, **context: str) -> StoreRouter:
-        return self._derived(lambda store: store.bind(objects, **context))
+    def bind(
+        self, objects: ObjectTable | None = None, *, owner: User | None = None, **context: str
+    ) -> StoreRouter:
+        return self._derived(lambda store: store.bind(objects, owner=owner, **context))
 
     def with_cancel(self, cancel_token: Cancellation) -> StoreRouter:
         return self._derived(lambda store: store.with_cancel(cancel_token))
+
+    def for_state(self) -> StoreRouter:
+        return self._derived(lambda store: store.for_state())
 
     def of_gateway(self) -> StoreRouter:
         return self._derived(lambda store: store.of_gateway())

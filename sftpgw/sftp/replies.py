@@ -47,8 +47,7 @@ def path(request_id: int, found: bytes) -> Reply:
 
 def space(request_id: int, found: Space) -> Reply:
     """The reply to statvfs@openssh.com."""
-    figures = (found.block_bytes, found.total_blocks, found.free_blocks, found.name_bytes)
-    return (wire.extended_reply(request_id, extended.statvfs_reply(*figures)),)
+    return (wire.extended_reply(request_id, extended.statvfs_reply(found)),)
 
 
 def entries(request_id: int, opened: OpenDirectory) -> Reply:

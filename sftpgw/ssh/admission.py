@@ -18,9 +18,9 @@ Rules:
   scripts may log in all day. An address without logins can therefore cause that many key exchanges
   a second in the long run (CVE-2002-20001, "DHEat").
 - An address whose clients do not log in gets penalties, and is refused while they last
-  (`penalties`).
-- Networks that are exempt have no limits per address, and no penalties. Neither have connections
-  without an address, such as those over a UNIX socket.
+  (`penalties`). An address that is banned for guesses is refused, too (`auth.lockout`).
+- Networks that are exempt have no limits per address, no penalties and no bans. Neither have
+  connections without an address, such as those over a UNIX socket.
 - A refusal leaves no trace. What is known of an address is forgotten when its bucket is full again
   and its penalties are over, or when there are `MAX_SOURCES` newer addresses.
 
@@ -56,6 +56,7 @@ class Refusal(enum.Enum):
     ADDRESS_BUSY = "address_busy"
     ADDRESS_FAST = "address_fast"
     PENALISED = "penalised"
+    BANNED = "banned"
     EARLY_DROP = "early_drop"
     NO_BALANCER = "no_balancer"
     NO_HEADER = "no_header"
@@ -105,6 +106,12 @@ class Admission(Protocol):
         """Accept a connection, or say why not.
 
         :param host: the client's address as text; None if limits per address do not apply.
+        """
+
+    def forgive(self, host: str) -> None:
+        """End the penalties of an address: the operator vouches for it.
+
+        :param host: the address as text, of which the /64 counts if it is of IPv6, or that /64.
         """
 
 
@@ -169,6 +176,7 @@ class ProcessAdmission:
     :param settings: the limits, of ``[ssh]``.
     :param seconds: returns the time.
     :param random: returns a number from 0 up to, but not including, 1.
+    :param is_banned: whether an address is banned.
     """
 
     def __init__(
@@ -177,8 +185,10 @@ class ProcessAdmission:
         *,
         seconds: Callable[[], float],
         random: Callable[[], float],
+        is_banned: Callable[[str], bool] = lambda host: False,
     ) -> None:
         self._settings = settings
+        self._is_banned = is_banned
         self._seconds = seconds
         self._random = random
         self._sources: OrderedDict[Network, _Source] = OrderedDict()
@@ -195,6 +205,8 @@ class ProcessAdmission:
         if self.open >= self._settings.max_connections:
             return Refusal.FULL
         network = self._limited_network(host)
+        if network is not None and host is not None and self._is_banned(host):
+            return Refusal.BANNED
         if network is not None and (refusal := self._refusal_of(network)):
             return refusal
         held = None if network is None else self._held_by(network)
@@ -205,6 +217,13 @@ class ProcessAdmission:
         self.open += 1
         self.starting += 1
         return ProcessTicket(self, network)
+
+    def forgive(self, host: str) -> None:
+        """End the penalties of an address."""
+        address = address_of(host.partition("/")[0])
+        source = None if address is None else self._sources.get(site_of(address))
+        if source is not None:
+            source.penalty = Penalty(self._seconds())
 
     def _limited_network(self, host: str | None) -> Network | None:
         address = address_of(host)

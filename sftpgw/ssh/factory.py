@@ -92,8 +92,11 @@ class GatewayFactory(SSHFactory):
         self.run_in_thread = run_in_thread
         self.new_label = new_label
         self.connections: set[OpenConnection] = set()
-        self._admission: Admission = admission or ProcessAdmission(
-            settings, seconds=clock.seconds, random=random.random
+        self.admission: Admission = admission or ProcessAdmission(
+            settings,
+            seconds=clock.seconds,
+            random=random.random,
+            is_banned=portal.lockout.bars_address,
         )
         self._refusals = Tally(self._refusals_counted, REFUSALS_TALLY_SECONDS, clock, events)
         self._silent = Tally(_silent_counted, SILENT_TALLY_SECONDS, clock, events)
@@ -124,7 +127,7 @@ class GatewayFactory(SSHFactory):
         :param via: see `AcceptedClient`.
         :param is_balancer: see `AcceptedClient`.
         """
-        ticket = self._admission.admit(host)
+        ticket = self.admission.admit(host)
         if isinstance(ticket, Refusal):
             self.count_refusal(ticket, host)
             return None
@@ -148,8 +151,8 @@ class GatewayFactory(SSHFactory):
         return ConnectionsRefused(
             **counts,
             last_from=last_from,
-            connected=self._admission.open,
-            logging_in=self._admission.starting,
+            connected=self.admission.open,
+            logging_in=self.admission.starting,
         )
 
     def count_refusal(self, refusal: Refusal, host: str | None) -> None:

@@ -213,6 +213,13 @@ class GatewayTransport(KexTransport):
         self.sendPacket(MSG_DISCONNECT, struct.pack(">L", reason) + NS(text) + NS(b""))
         self._hang_up(printable(text))
 
+    def hang_up(self, reason: str) -> None:
+        """Close the connection without a word to the client.
+
+        :param reason: why, for the log.
+        """
+        self._hang_up(reason)
+
     def _cut_off(self, reason: str) -> None:
         """Close the connection at once: the client would not read a DISCONNECT."""
         if not self.has_ended:

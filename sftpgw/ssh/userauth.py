@@ -25,12 +25,16 @@ Rules:
   needs. Before the first step all names are offered the same.
 - Another user name starts over, and what was proven counts as attempts then. sshd disconnects. All
   steps are one user's; the source of users is asked in each step but for the code.
+- A user who has changed between two steps starts over, too. Keys of earlier steps are judged again
+  at the end: one may have been revoked since.
 - The banner is sent once, before the reply to the first request.
 - A user who is disabled, has expired or comes from elsewhere is refused like a wrong proof.
 - A user who has authenticated may still be refused for having too many connections.
 - A result of the portal that comes after a success, or after the end of the connection, is ignored;
   its avatar is logged out.
 - All failures look the same to the client.
+- A password or a code may have to wait, or be refused without a look, for failures before it
+  (`login_guard`). A client that is banned gets no reply: its connection is closed.
 - The transport limits the time for the login from accept on (`login_grace_seconds`). Conch's limit
   of ten hours from SERVICE_REQUEST on (`SSHUserAuthServer.loginTimeout`) is not used.
 """
@@ -63,6 +67,7 @@ from sftpgw.auth.login_credentials import CodeCredentials, KeyCredentials, Passw
 from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket
+from sftpgw.ssh.login_guard import LoginGuard
 from sftpgw.ssh.login_progress import LoginProgress, LoginStep, method_of, ways_of
 from sftpgw.ssh.login_reports import (
     tell_failure,
@@ -91,6 +96,7 @@ from sftpgw.ssh.prompts import (
     read_answer,
 )
 
+NOT_PROVEN = "a key of an earlier step does not count any more"
 NOT_NEXT = "the proof is right, but `require` of the user asks for another one first"
 
 MAX_WAITING_REQUESTS = 8
@@ -135,6 +141,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._is_over = False
         self.portal = self.transport.context.portal
         self._verdicts = PortalVerdicts(self.portal, self.transport.labels)
+        self._guard = LoginGuard(self.transport, self.portal.lockout)
 
     def serviceStopped(self) -> None:
         """Stop: the login is done, or the connection is gone."""
@@ -209,8 +216,12 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _start_over_for(self, name: bytes) -> None:
         """Forget what was proven for another user (RFC 4252, section 5)."""
         if name != self._progress.name:
-            self._failures += len(self._progress.steps)
-            self._progress = LoginProgress(name)
+            self._start_over(name)
+
+    def _start_over(self, name: bytes) -> None:
+        """Forget what was proven; it counts as attempts."""
+        self._failures += len(self._progress.steps)
+        self._progress = LoginProgress(name)
 
     def _offered_ways(self) -> list[bytes]:
         """The methods that can continue."""
@@ -261,18 +272,22 @@ class GatewayUserAuth(SSHUserAuthServer):
         outcome: Any = None
         if credentials is not None:
             outcome = fault_of(credentials, self.transport.context)
-            outcome = outcome or await self._verdicts.on_proof(credentials)
+            if outcome is None and await self._guard.lets_try(request.name, credentials):
+                outcome = await self._verdicts.on_proof(credentials)
         if self._is_over or self.transport.has_ended:
             return
         user = outcome.user if isinstance(outcome, KeyAuthorised) else outcome
         if not isinstance(user, User):
-            self._fail(request, credentials, outcome)
+            self._refuse(request, credentials, outcome)
             return
+        if progress.is_of_another(user):
+            self._start_over(request.name)
+            progress = self._progress
         key = credentials if isinstance(credentials, KeyCredentials) else None
         reached = progress.after(user, LoginStep(method_of(credentials), request.method, key))
         fault = self.portal.account_fault(user, self.transport.peer_host)
         if fault is not None or reached is None:
-            self._fail(request, credentials, RefusedProof(fault or NOT_NEXT))
+            self._refuse(request, credentials, RefusedProof(fault or NOT_NEXT))
         elif isinstance(outcome, KeyAuthorised):
             self._confirm(credentials)
         else:
@@ -295,7 +310,11 @@ class GatewayUserAuth(SSHUserAuthServer):
     async def _open(self, request: LoginRequest, credentials: Any, reached: LoginProgress) -> None:
         """Make the avatar of a user who has proven enough, and let the user in."""
         assert reached.user is not None
-        outcome = await self._verdicts.on_user(reached.user)
+        outcome: Any = RefusedProof(NOT_PROVEN)
+        if await self._is_still_proven(reached):
+            outcome = await self._verdicts.on_user(reached.user)
+        else:
+            self._start_over(request.name)
         if self._is_over or self.transport.has_ended:
             if isinstance(outcome, OpenedLogin):
                 outcome.logout()  # too late
@@ -303,6 +322,13 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._admit(request, reached, outcome)
         else:
             self._fail(request, credentials, outcome)
+
+    async def _is_still_proven(self, reached: LoginProgress) -> bool:
+        """Whether keys of earlier steps count still: one may be revoked, or gone, by now."""
+        for step in reached.steps[:-1]:
+            if step.key is not None and await self._verdicts.on_proof(step.key) != reached.user:
+                return False
+        return True
 
     # Outcomes.
 
@@ -320,6 +346,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _succeed(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
         self._is_over = True
         transport = self.transport
+        self._guard.on_login(request.name)
         transport.avatar, transport.logoutFunction = login.avatar, login.logout
         tell_success(transport, reached)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
@@ -344,13 +371,24 @@ class GatewayUserAuth(SSHUserAuthServer):
         payload = NS(credentials.algName) + NS(credentials.blob)
         self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
 
+    def _refuse(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+        """Fail for a proof that does not help, which may be a guess."""
+        self._tell_failure(request, credentials, outcome)
+        self._guard.on_failure(request.name, credentials, outcome)
+        self._reply_with_failure()
+
     def _fail(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
         if request.method != b"none":
-            self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
-            tell_failure(self.transport, request, credentials, outcome)
-        if self._has_no_attempt_left():
-            return
-        self._send_failure(is_partial_success=False)
+            self._tell_failure(request, credentials, outcome)
+        self._reply_with_failure()
+
+    def _tell_failure(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+        self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
+        tell_failure(self.transport, request, credentials, outcome)
+
+    def _reply_with_failure(self) -> None:
+        if not self.transport.has_ended and not self._has_no_attempt_left():
+            self._send_failure(is_partial_success=False)
 
     def _send_failure(self, *, is_partial_success: bool) -> None:
         """Tell the client which methods can continue (RFC 4252, section 5.1)."""

@@ -44,6 +44,7 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import Body
+from sftpgw.model.users import User
 from sftpgw.s3.checksums import RunningChecksum, joined
 from sftpgw.testing.programmable_store import ProgrammableStore
 from sftpgw.testing.store_memory import (
@@ -94,7 +95,9 @@ class FakeStore(ProgrammableStore):
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def bind(self, objects: ObjectTable | None = None, **context: str) -> FakeStore:
+    def bind(
+        self, objects: ObjectTable | None = None, *, owner: User | None = None, **context: str
+    ) -> FakeStore:
         return self
 
     def assuming(self, capabilities: Capabilities) -> FakeStore:
@@ -103,6 +106,10 @@ class FakeStore(ProgrammableStore):
 
     def with_cancel(self, cancel_token: Cancellation) -> FakeStore:
         """Itself: it never retries and never queues, so that there is nothing to give up."""
+        return self
+
+    def for_state(self) -> FakeStore:
+        """Itself: it asks for no credentials."""
         return self
 
     def of_gateway(self) -> FakeStore:
@@ -287,7 +294,7 @@ class FakeStore(ProgrammableStore):
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
         await self._enter("abort_upload", upload.name.bucket)
-        self.uploads.pop(upload.upload_id, None)
+        self._memory.forget(upload)
         self._leave("abort_upload")
 
     async def list_uploads(

@@ -30,6 +30,8 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
+from sftpgw.files.quotas.held_uploads import HeldUploads, nothing_held
+from sftpgw.files.quotas.keeper import QuotaKeeper
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
@@ -37,11 +39,12 @@ from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    OnDisconnect,
     Settings,
     SshSettings,
     StoreSettings,
 )
-from sftpgw.model.store import SharedStore
+from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.console import Console
@@ -134,12 +137,26 @@ class GatewayInMemory:
         self.counts = UserCounts()
         self.rates = UserRates(self.clock)
         self.events = RecordedEvents()
+        self.quotas = self._new_quotas()
         self._serials = count(1)
 
     @cached_property
     def work(self) -> WorkScheduler:
         """Hands out CPU time, of which nothing is used."""
         return free_work(self.clock)
+
+    def _new_quotas(self) -> QuotaKeeper:
+        state_prefix = self.settings.state_prefix
+        resumes = self.files.on_disconnect is OnDisconnect.RESUME
+        held = HeldUploads(self.store, lambda bucket: state_prefix, self.events)
+        return QuotaKeeper(
+            self.store,
+            held.count if resumes else nothing_held,
+            self.clock,
+            self.events,
+            every_seconds=self.files.quota_recount_seconds,
+            random=lambda: 1.0,
+        )
 
     @property
     def digester(self) -> Digester:
@@ -170,6 +187,7 @@ class GatewayInMemory:
             unfinished=self.unfinished,
             counts=self.counts,
             rates=self.rates,
+            quotas=self.quotas,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:

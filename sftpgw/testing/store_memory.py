@@ -7,6 +7,7 @@ Must not know: requests, conditions, faults (`fake_store`).
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sftpgw.errors import NoSuchObject, NoSuchUpload, StoreError
@@ -143,10 +144,17 @@ class StoreMemory:
         return upload
 
     def started(self, upload: MultipartUpload) -> StartedUpload:
-        """:raises NoSuchUpload:"""
-        if upload.upload_id not in self.uploads:
+        """:raises NoSuchUpload: there is none with this id for this key"""
+        found = self.uploads.get(upload.upload_id)
+        if found is None or found.upload.name != upload.name:
             raise NoSuchUpload(f"no upload {upload.upload_id}", code="NoSuchUpload", status=404)
-        return self.uploads[upload.upload_id]
+        return found
+
+    def forget(self, upload: MultipartUpload) -> None:
+        """Abort an upload. One that is gone counts as aborted, as does the id of another key."""
+        with suppress(NoSuchUpload):
+            self.started(upload)
+            del self.uploads[upload.upload_id]
 
     def uploads_under(self, bucket: str, prefix: str) -> list[MultipartUpload]:
         """The open uploads to keys under `prefix`, in S3's order."""

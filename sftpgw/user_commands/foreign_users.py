@@ -253,9 +253,11 @@ def _sftpgo_limits(user: ForeignUser, record: Mapping[str, Any]) -> None:
     if expiry := record.get("expiration_date"):
         moment = datetime.fromtimestamp(expiry / 1000, UTC)
         user.say("expires", f"{moment:%Y-%m-%dT%H:%M:%S}Z")
-    if record.get("max_sessions"):
-        user.say("max_sessions", record["max_sessions"])
-    user.left_out += [key for key in ("quota_size", "quota_files") if record.get(key)]
+    for theirs, ours in (("max_sessions", "max_sessions"), ("quota_files", "quota_files")):
+        if record.get(theirs):
+            user.say(ours, record[theirs])
+    if record.get("quota_size"):
+        user.say("quota_bytes", f"{-(-record['quota_size'] // 1024)}KiB")
     for theirs, ours in (
         ("upload_bandwidth", "max_upload_rate"),
         ("download_bandwidth", "max_download_rate"),

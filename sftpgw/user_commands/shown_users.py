@@ -52,8 +52,7 @@ def listed(users: Path, faults: Faults) -> list[str]:
     own = {name: section for name, section in sections.items() if not is_common(name)}
     width = max(map(len, own), default=0)
     return [
-        f"{name:{width}}  {_proofs_of(_texts(name, {**common, name: section}))}"
-        f"  ({section.file.name})"
+        f"{name:{width}}  {_proofs_of(_texts(section, common))}  ({section.file.name})"
         for name, section in own.items()
     ]
 
@@ -68,8 +67,8 @@ def needs_code(users: Path, name: str) -> bool:
     return any(value.key == "require" and TOTP_METHOD in value.text for value in values)
 
 
-def _texts(name: str, sections: Mapping[str, Section]) -> Mapping[str, str]:
-    return {value.key: value.text for value in applicable(layers_of(name, sections), name)}
+def _texts(own: Section, common: Mapping[str, Section]) -> Mapping[str, str]:
+    return {value.key: value.text for value in applicable(layers_of(own, common), own.name)}
 
 
 def _proofs_of(values: Mapping[str, str]) -> str:

@@ -5,42 +5,42 @@ Must not know: how files are read, what users are made of, or what a session is.
 
 Rules
 
-1. Reading, judging and comparing run in a thread. What is left for the reactor is one exchange.
+1. Files are read in a thread. All else is done in steps, in turns with the work for clients: what
+   a thread did would hold Python's lock. The exchange itself is one assignment.
 2. A fault in any file leaves all users as they were. Each fault is an event.
-3. Files are looked at every `EVERY_SECONDS`. What has changed is read once it has stayed the same
-   for two looks, so that a file that is being written is not read in the middle.
+3. Files are looked at every `EVERY_SECONDS`. Where inotify tells of changes, they are looked at
+   `SETTLE_SECONDS` after each of these, and every `SELDOM_SECONDS` all the same. What has changed
+   since it was read is read once it has stayed the same for two looks, so that a file that is being
+   written is not read in the middle.
 4. One reload runs at a time. One that is asked for meanwhile follows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import ConfigError
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, UsersReloaded, UsersReloadFailed
+from sftpgw.model.settings import FileUsers, ReadableUsers
+from sftpgw.model.steps import Steps
 from sftpgw.model.users import User
-from sftpgw.user_reload.plan import UserChanges, changes_between
+from sftpgw.user_reload.plan import UserChanges, changes_between, released
+from sftpgw.user_reload.watched_places import Places, places_of, tell_all_changes
 
 EVERY_SECONDS = 2.0
+SETTLE_SECONDS = 0.5
+SELDOM_SECONDS = 60.0
 MAX_TOLD = 100
 """How many faults of one reload are events of their own."""
 
-
-class UserFiles(Protocol):
-    """The files of users. Both methods block, and are called in a thread."""
-
-    def read(self) -> Mapping[str, User]:
-        """The users by name. :raises ConfigError: with every fault."""
-
-    def state(self) -> Hashable:
-        """What changes whenever a file does: names, sizes, times."""
+T = TypeVar("T")
 
 
 class Exchangeable(Protocol):
@@ -49,60 +49,73 @@ class Exchangeable(Protocol):
     @property
     def users(self) -> Mapping[str, User]: ...
 
-    def prepare(self, users: Mapping[str, User]) -> Any: ...
+    def prepare(self, read: FileUsers) -> Steps[Any]: ...
 
     def exchange(self, prepared: Any) -> None: ...
+
+
+class ChangeWatch(Protocol):
+    """Tells at once that something has changed, where that can be had."""
+
+    def follow(self, places: Places) -> bool: ...
+
+    def stop(self) -> None: ...
 
 
 InThread = Callable[..., Awaitable[Any]]
 """Runs a function in a thread, as `deferToThread`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    prepared: Any
-    users: Mapping[str, User]
-    changes: UserChanges
+class InTurns(Protocol):
+    """Does steps in turns with other work."""
+
+    def __call__(self, steps: Steps[T]) -> Awaitable[T]: ...
 
 
 class UserReloader:
     """Reloads users, from `start` to `stop`.
 
-    :param files: the files of users.
+    :param files: the files.
     :param live: where the users are exchanged.
     :param in_thread: runs a function in a thread.
+    :param in_turns: does steps in turns with other work.
     :param clock: times the looks.
     :param events: takes what came of each reload.
-    :param on_changes: called with what has changed, right after the exchange; returns how many
-        sessions it has ended.
+    :param watch: makes what calls its argument when something has changed.
+    :param follow: called with what has changed, right after the exchange; ends sessions in steps,
+        and returns how many.
     """
 
     def __init__(
         self,
-        files: UserFiles,
+        files: ReadableUsers,
         live: Exchangeable,
         *,
         in_thread: InThread,
+        in_turns: InTurns,
         clock: Clock,
         events: EventSink,
-        on_changes: Callable[[UserChanges, Mapping[str, User]], int],
+        watch: Callable[[Callable[[], None]], ChangeWatch],
+        follow: Callable[[UserChanges], Steps[int]],
     ) -> None:
         self._files = files
         self._live = live
         self._in_thread = in_thread
+        self._in_turns = in_turns
         self._events = events
-        self._on_changes = on_changes
+        self._follow = follow
         self._is_running = False
         self._is_wanted = False
-        self._known: Hashable = None
+        self._asked: Deferred[None] | None = None
         self._last: Hashable = None
         self._task = PeriodicTask(
             self.look,
             first_seconds=0.0,
-            every_seconds=EVERY_SECONDS,
+            every_seconds=SELDOM_SECONDS,
             clock=clock,
-            on_failure=lambda failure: events.emit(Defect(where="user-reload", failure=failure)),
+            on_failure=self._on_failure,
         )
+        self._watch = watch(lambda: self._task.hasten(SETTLE_SECONDS))
 
     def start(self) -> None:
         """Begin to look at the files."""
@@ -112,21 +125,38 @@ class UserReloader:
         """Look no more."""
         self._is_wanted = False
         self._task.stop()
+        self._watch.stop()
+        if self._asked is not None:
+            self._asked.cancel()
 
     def ask(self) -> None:
         """Reload now, or once the reload under way has ended."""
-        Deferred.fromCoroutine(self.reload()).addErrback(
-            lambda failure: self._events.emit(Defect(where="user-reload", failure=failure))
-        )
+        if self._is_running:
+            self._is_wanted = True
+            return
+        self._asked = Deferred.fromCoroutine(self.reload())
+        self._asked.addErrback(self._on_failure)
+
+    def _on_failure(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._events.emit(Defect(where="user-reload", failure=failure))
 
     async def look(self) -> None:
-        """Reload if the files have changed, and do not change any more."""
-        state = await self._in_thread(self._files.state)
-        if self._known is None:
-            self._known = state
-        elif state != self._known and state == self._last:
+        """Reload if the files have changed since they were read, and do not change any more."""
+        state, places = await self._in_thread(self._state_and_places)
+        is_watched = places is not None and self._watch.follow(places)
+        if state != self._files.read_state and state == self._last:
             await self.reload()
         self._last = state
+        if not is_watched:
+            self._task.hasten(EVERY_SECONDS)
+        elif state != self._files.read_state:
+            self._task.hasten(SETTLE_SECONDS)
+
+    def _state_and_places(self) -> tuple[Hashable, Places | None]:
+        """The state of the files, and what to watch; None where not all changes show."""
+        places = places_of(self._files.paths(), self._files.folder())
+        return self._files.state(), places if tell_all_changes(places) else None
 
     async def reload(self) -> None:
         """Read the files. Faults become events."""
@@ -142,26 +172,26 @@ class UserReloader:
             self._is_running = False
 
     async def _reload_once(self) -> None:
-        self._known = await self._in_thread(self._files.state)
+        loaded = await self._in_thread(self._files.load)
         try:
-            read: _Read = await self._in_thread(self._read, self._live.users)
+            read = await self._in_turns(self._files.steps(loaded))
         except ConfigError as error:
             for fault in error.faults[:MAX_TOLD]:
                 self._events.emit(UsersReloadFailed(fault=fault, faults=len(error.faults)))
             return
-        self._live.exchange(read.prepared)
-        ended = self._on_changes(read.changes, read.users)
+        prepared = await self._in_turns(self._live.prepare(read))
+        changes = await self._in_turns(changes_between(self._live.users, read.users))
+        self._live.exchange(prepared)
+        ended = await self._in_turns(self._follow(changes))
         self._events.emit(
             UsersReloaded(
                 users=len(read.users),
-                added=read.changes.added,
-                removed=read.changes.removed,
-                changed=read.changes.changed,
+                added=changes.added,
+                removed=changes.removed,
+                changed=changes.changed,
                 disconnected=ended,
             )
         )
-
-    def _read(self, before: Mapping[str, User]) -> _Read:
-        """In a thread. :raises ConfigError:"""
-        users = self._files.read()
-        return _Read(self._live.prepare(users), users, changes_between(before, users))
+        left = list(changes.left)
+        del changes
+        await self._in_turns(released(left))

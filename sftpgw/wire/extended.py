@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sftpgw.model.filesystem import Space
 from sftpgw.wire.frames import MAX_FRAME_BYTES
 from sftpgw.wire.sftp import MAX_READ_BYTES, MAX_WRITE_BYTES, Attributes, SftpFields, string
 
@@ -82,20 +83,19 @@ def owners_reply(users: Iterable[bytes], groups: Iterable[bytes]) -> bytes:
     return string(b"".join(map(string, users))) + string(b"".join(map(string, groups)))
 
 
-def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:
+def statvfs_reply(space: Space) -> bytes:
     """The reply to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
-    inodes = 0xFFFFFFFF
     return struct.pack(
         ">11Q",
-        block_bytes,
-        block_bytes,
-        total_blocks,
-        free_blocks,
-        free_blocks,
-        inodes,
-        inodes,
-        inodes,
+        space.block_bytes,
+        space.block_bytes,
+        space.total_blocks,
+        space.free_blocks,
+        space.free_blocks,
+        space.total_files,
+        space.free_files,
+        space.free_files,
         0,
         0,
-        name_bytes,
+        space.name_bytes,
     )

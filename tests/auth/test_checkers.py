@@ -19,8 +19,8 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
-from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
+from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker, UndecidedProof, UnknownName
 from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys
@@ -282,9 +282,11 @@ class ElsewhereAuthenticator:
         is_right = key.blob == KEY.public().blob()
         return KeyGrant(make_user("guest")) if is_right else KeyRefusal("")
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
         self.attempts.append(attempt)
-        return make_user("guest") if password == b"right" else None
+        return make_user("guest") if password == b"right" else PasswordRefusal.WRONG
 
 
 def test_a_source_may_verify_itself_and_learns_the_clients_address() -> None:
@@ -309,3 +311,30 @@ def test_a_source_may_verify_itself_and_learns_the_clients_address() -> None:
         )
         assert made == (["guest"] if is_right else [])
     assert elsewhere.attempts == [LoginAttempt(b"alice", PEER)] * 4
+
+
+@pytest.mark.parametrize(
+    ("refusal", "raised"),
+    [
+        (PasswordRefusal.WRONG, UnauthorizedLogin),
+        (PasswordRefusal.UNKNOWN_NAME, UnknownName),
+        (PasswordRefusal.UNDECIDED, UndecidedProof),
+    ],
+)
+def test_what_is_no_failure_of_the_client_is_told_from_a_wrong_password(
+    refusal: PasswordRefusal, raised: type[Exception]
+) -> None:
+    class Refusing(ElsewhereAuthenticator):
+        async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> PasswordRefusal:
+            return refusal
+
+    outcome = PasswordChecker(Refusing()).requestAvatarId(password_of(b"alice", b"x"))
+    assert type(failure_of(outcome).value) is raised
+
+
+def test_a_name_that_no_record_has_is_unknown() -> None:
+    checker = PasswordChecker(authenticator())
+    unknown = checker.requestAvatarId(password_of(b"nosuch", b"x"))
+    assert type(failure_of(unknown).value) is UnknownName
+    wrong = checker.requestAvatarId(password_of(b"alice", b"x"))
+    assert type(failure_of(wrong).value) is UnauthorizedLogin

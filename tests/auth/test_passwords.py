@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sftpgw.auth.passwords import (
     DEFAULT_DECOY,
+    MAX_KINDS,
     Decoys,
     check_password_hash,
     hash_password,
@@ -236,3 +237,44 @@ def test_without_hashes_there_is_a_decoy_that_bcrypt_accepts() -> None:
     with pytest.raises(ValueError, match="salt"):
         bcrypt.checkpw(b"x", decoy[:20].encode("ascii"))
     assert bcrypt.checkpw(b"x", decoy.encode("ascii")) is False
+
+
+def test_a_decoy_of_each_kind_that_is_learnt() -> None:
+    """Users of a table are not known at the start: a name that is unknown costs what they cost."""
+    argon2 = "$argon2id$v=19$m=65536,t=3,p=4${}$digest"
+    decoys = Decoys(())
+    assert decoys.hash_for(b"a") == DEFAULT_DECOY
+    decoys.learn(argon2.format("salt"))
+    decoys.learn(argon2.format("other"))
+    assert decoys.hash_for(b"a") == argon2.format("salt")
+    bcrypted = ["$2b$10$" + letter * 53 for letter in "ab"]
+    others = ["$6$rounds=9000$salt$digest", "$pbkdf2-sha256$29000$salt$digest", "{SSHA256}abc"]
+    for each in (*bcrypted, *others, argon2.format("third").replace("t=3", "t=4")):
+        decoys.learn(each)
+    found = {decoys.hash_for(b"%d" % number) for number in range(1000)}
+    assert found == {
+        argon2.format("salt"),
+        bcrypted[0],
+        *others,
+        argon2.format("third").replace("t=3", "t=4"),
+    }
+
+
+def test_decoys_of_the_users_stay_when_one_is_learnt() -> None:
+    decoys = Decoys(["$2b$10$" + "a" * 53])
+    decoys.learn("$2b$10$" + "b" * 53)
+    assert decoys.hash_for(b"x") == "$2b$10$" + "a" * 53
+
+
+def test_the_kinds_that_are_learnt_are_bounded() -> None:
+    decoys = Decoys(())
+    for rounds in range(5000, 5000 + 3 * MAX_KINDS):
+        decoys.learn(f"$6$rounds={rounds}$salt$digest")
+    assert len({decoys.hash_for(b"%d" % number) for number in range(5000)}) == MAX_KINDS
+
+
+def test_a_kind_that_is_learnt_counts_as_much_as_all_users_of_files() -> None:
+    decoys = Decoys("$2b$10$" + f"{number:053}" for number in range(1000))
+    decoys.learn("{SSHA256}abc")
+    found = [decoys.hash_for(b"%d" % number) for number in range(1000)]
+    assert 400 < found.count("{SSHA256}abc") < 600

@@ -285,3 +285,14 @@ def test_a_rename_into_a_drop_box_does_not_tell_of_directories() -> None:
         client = gateway.log_in(dropper(UPLOAD | Permission.RENAME))
         client.rename(b"/f", b"/box/f")
         assert client.stat(b"/box/f/")["permissions"] & 0o40000
+
+
+@pytest.mark.parametrize("granted", [UPLOAD, UPLOAD | Permission.OVERWRITE])
+def test_an_open_does_not_wait_for_the_upload_of_another_session(granted: Permission) -> None:
+    """With APPEND it waited for up to three seconds, which told of an upload under way."""
+    gateway = new_gateway()
+    other = gateway.log_in(dropper(UPLOAD))
+    other.open(b"/box/f", CREATE)
+    client = gateway.log_in(dropper(granted))
+    told = answer(client, lambda client: client.open(b"/box/f", OpenFlag.WRITE | OpenFlag.APPEND))
+    assert told == (Status.NO_SUCH_FILE, "/box/f: No such file or directory")

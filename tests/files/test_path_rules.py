@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import replace
 
 import pytest
@@ -259,3 +260,26 @@ def test_no_answer_tells_that_a_hidden_file_exists(gateway: GatewayInMemory) -> 
     there = answers(b"/g.txt")
     assert {code for code, _ in there} == {Status.NO_SUCH_FILE}
     assert there[:-1] == answers(b"/n.txt")[:-1]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_directory_may_have_the_name_of_a_hidden_file(
+    gateway: GatewayInMemory, strict: bool
+) -> None:
+    """MKDIR said that it exists; the directory was neither shown by STAT nor listed."""
+    gateway.files = replace(gateway.files, strict_parents=strict)
+    rule = AccessRule((), allow=("*.csv",), hides_denied=True)
+    client = gateway.log_in(user_with(rule))
+    client.mkdir(b"/g.txt")
+    for path in (b"/g.txt", b"/g.txt/"):
+        assert stat.S_ISDIR(client.stat(path)["permissions"])
+    assert client.listdir(b"/").count(b"g.txt") == 1
+    client.put(b"/g.txt/x.csv", b"x")
+    assert client.listdir(b"/g.txt") == [b"x.csv"]
+    assert refusal(client, client.get, b"/g.txt") is Status.FAILURE  # a directory
+    client.rename(b"/g.txt", b"/h")
+    client.rename(b"/h", b"/g.txt")
+    client.remove(b"/g.txt/x.csv")
+    client.rmdir(b"/g.txt")
+    assert gateway.store.content("home/alice/g.txt") == b"data"
+    assert refusal(client, client.stat, b"/g.txt") is Status.NO_SUCH_FILE

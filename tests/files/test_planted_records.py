@@ -10,15 +10,17 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from sftpgw.errors import NoSuchFile
 from sftpgw.files.housekeeping.sweeper import PREFIX_SECONDS, Sweeper, Target
 from sftpgw.files.renames import journal
 from sftpgw.files.renames.plan import LEASE_SECONDS, Intent, intent_text, parse_intent, parse_page
 from sftpgw.files.renames.recovery import FIRST_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.suspended.plan import parse_record
+from sftpgw.files.uploads.suspended.plan import parse_record, record_name
 from sftpgw.files.uploads.suspended.storage import SHOWN_BYTES, SuspendedExpiry, shown_large
 from sftpgw.model import records
-from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName
+from sftpgw.model.settings import FilesSettings, OnDisconnect
+from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.model.units import GIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
@@ -44,6 +46,17 @@ RECORD: dict[str, Any] = {
 
 def record(**changes: Any) -> bytes:
     return json.dumps(RECORD | changes).encode()
+
+
+def planted(key: str, *, named_after: str = "", **changes: Any) -> tuple[bytes, str]:
+    """The text and the key of a record of alice's.
+
+    :param key: the file that the text is about.
+    :param named_after: the file that the record's key is made of; that one by default.
+    """
+    name = ObjectName("bucket", named_after or key)
+    text = record(user="alice", key=key, **changes)
+    return text, record_name(".sftpgw/", "alice", name).key
 
 
 @pytest.mark.parametrize("parse", [parse_intent, parse_record, lambda text, _: parse_page(text)])
@@ -194,18 +207,41 @@ def test_records_are_read_once_however_many_pages_of_uploads_there_are() -> None
     clock.advance(NOW)
     store.now_seconds = NOW - DAY
     for number in range(50):
-        planted = record(upload_id=f"upload-{number}") if number % 2 else b"junk"
-        store.seed(f".sftpgw/partials/aa/{number:02}", planted)
+        text, name = planted(f"home/alice/{number}", upload_id=f"upload-{number}")
+        store.seed(name, text if number % 2 else b"junk")
     expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, clock, RecordedEvents())
     first = result_of(expiry.expire("bucket"))
     assert len(first) == 25
     for _ in range(20):
         assert result_of(expiry.expire("bucket")) == first
     assert store.requests["get"] == 50
-    store.seed(".sftpgw/partials/aa/00", record(upload_id="new"))
+    text, name = planted("home/alice/0", upload_id="new")
+    store.seed(name, text)
     assert len(result_of(expiry.expire("bucket"))) == 26
     clock.advance(8 * DAY)
     assert result_of(expiry.expire("bucket")) == frozenset()
+
+
+def test_a_record_that_is_about_another_file_than_its_name_says_counts_as_none() -> None:
+    """Its file was shown where it is not, and the expiry aborted an upload of another user."""
+    store = FakeStore(("bucket",), min_part_bytes=1)
+    gateway = GatewayInMemory(store, files=FilesSettings(on_disconnect=OnDisconnect.RESUME))
+    others = ObjectName("bucket", "home/bob/a")
+    upload = result_of(store.create_upload(others, ObjectProperties()))
+    store.now_seconds = NOW - 30 * DAY
+    text, name = planted(others.key, named_after="home/alice/a", upload_id=upload.upload_id)
+    store.seed(name, text)
+    tree = gateway.tree()
+    assert gateway.log_in().listdir(b"/") == []
+    with pytest.raises(NoSuchFile):
+        result_of(tree.stat(b"/a"))
+    clock, events = Clock(), RecordedEvents()
+    clock.advance(NOW)
+    expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, clock, events)
+    assert result_of(expiry.expire("bucket")) == frozenset()
+    assert store.uploads.keys() == {upload.upload_id}
+    assert store.keys() == []
+    assert "name of another" in str(events.facts("partial-unreadable"))
 
 
 def test_a_listing_reads_a_bounded_number_of_bytes_of_records() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import KIB, Body
+from sftpgw.model.users import QuotaLimits, UserLimits
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
@@ -56,7 +58,9 @@ from tests.results import result_of
 STATE = ".sftpgw/"
 PART_BYTES = 64 * KIB
 FILES = {"d/": b"", "d/a": b"a", "d/e/ä b": b"b"}
-RANDOM_ID = re.compile(r"(?<=renames/)[0-9a-f]{24}(?=-)")
+RANDOM_ID = re.compile(
+    r"""(?<=renames/)[0-9a-f]{24}(?=-)|(?<=nodes/)[0-9a-f]{16}|(?<="generation":[ ]")[0-9a-f]{16}"""
+)
 ON = WriteIntent(truncate=False)
 
 
@@ -92,7 +96,7 @@ class RememberingStore(FakeStore):
         self, kind: str, name: ObjectName, properties: ObjectProperties, text: str
     ) -> None:
         if name.key.startswith(STATE):
-            key = RANDOM_ID.sub("RANDOM", name.key)
+            key, text = RANDOM_ID.sub("RANDOM", name.key), RANDOM_ID.sub("RANDOM", text)
             about = " ".join(filter(None, (properties.content_type, properties.storage_class)))
             block = f"{kind} {key}\n    {about or '-'}\n    {text or '-'}"
             if block not in self.written:
@@ -147,6 +151,20 @@ def abandoned_rename() -> list[str]:
     return [*store.written, "left: " + " ".join(RANDOM_ID.sub("RANDOM", key) for key in left)]
 
 
+def counted_quota() -> list[str]:
+    """A place is counted; then a file is stored there, which others are told."""
+    gateway = GatewayInMemory(RememberingStore())
+    gateway.store.seed("home/alice/ä", b"four")
+    user = replace(ALICE, limits=UserLimits(quotas=(QuotaLimits(max_bytes=1000),)))
+    upload = result_of(gateway.tree(user).open_writer(b"/file", WriteIntent(), NO_CHANGES))
+    upload.write(0, b"bytes")
+    result_of(upload.commit())
+    for _ in range(10):
+        gateway.clock.advance(5)
+    store: Any = gateway.store
+    return [block for block in store.written if "quotas/" in block]
+
+
 def renaming() -> GatewayInMemory:
     gateway = GatewayInMemory(RememberingStore())
     for key, data in FILES.items():
@@ -187,6 +205,7 @@ SCENES: dict[str, Callable[[], list[str]]] = {
         staged_parts,
         probe,
         swept,
+        counted_quota,
     )
 }
 

@@ -233,23 +233,24 @@ async def test_https_goes_through_a_tunnel(tmp_path: Path, connected: Connect) -
         await way.close()
 
 
+@pytest.mark.parametrize(("name", "section"), [("", "[s3]"), ("eu", "[store eu]")])
 @pytest_twisted.ensureDeferred
 async def test_a_certificate_is_told_at_once(
-    tmp_path: Path, connected: Connect, events: RecordedEvents
+    tmp_path: Path, connected: Connect, events: RecordedEvents, name: str, section: str
 ) -> None:
     """Formerly it was retried for a minute and a half, like a lost connection."""
     way = await Way.lead(tmp_path, "elsewhere.example")
-    client = connected(**way.settings(max_attempts=20))
+    client = connected(name=name, **way.settings(max_attempts=20))
     try:
         with pytest.raises(errors.StoreUnavailable) as refused:
             await client.put(NAME, (b"x",), ObjectProperties())
         assert refused.value.code == "CertificateRefused"
-        ((name, facts),) = events.told[-1:]
-        assert name == "s3-gave-up"
+        ((event, facts),) = events.told[-1:]
+        assert event == "s3-gave-up"
         assert facts["attempt"] == 1
         reason = str(facts["reason"])
         assert f"the certificate of {HOST} is refused: it is for elsewhere.example" in reason
-        assert "[s3] endpoint" in reason
+        assert f"{section} endpoint and addressing" in reason
         assert way.store.requests == []
     finally:
         await client.close()
@@ -259,7 +260,7 @@ async def test_a_certificate_is_told_at_once(
 @pytest.mark.parametrize(
     ("refusal", "attempts", "words"),
     [
-        ("HTTP/1.1 407 Login please", 1, "407 Login please; [s3] proxy = http://U"),
+        ("HTTP/1.1 407 Login please", 1, "407 Login please; [store eu] proxy = http://U"),
         ("HTTP/1.0 403 Not there", 1, f"not connect to {HOST}:443: 403 Not there"),
         ("HTTP/1.1 503 Busy", 3, "503 Busy"),
         ("SSH-2.0-OpenSSH_9.9", 1, "is no HTTP proxy"),
@@ -271,7 +272,7 @@ async def test_a_proxy_that_refuses(
 ) -> None:
     way = await Way.lead(tmp_path, HOST)
     way.proxy.refusal = refusal
-    client = connected(**way.settings(max_attempts=3))
+    client = connected(name="eu", **way.settings(max_attempts=3))
     try:
         with pytest.raises(errors.StoreUnavailable) as refused:
             await client.head_bucket("bucket")

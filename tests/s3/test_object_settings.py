@@ -14,15 +14,14 @@ import pytest_twisted
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.mounts import Mount
 from sftpgw.model.object_settings import Encryption, ObjectSettings
-from sftpgw.model.settings import Probe, StoreSettings
-from sftpgw.model.store import ByteRange, ObjectName, ObjectProperties
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ObjectName, ObjectProperties
+from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
-from sftpgw.s3.s3_client import S3Client
 from sftpgw.session import client_ip_of, object_table
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedS3
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from sftpgw.testing.small_s3 import SmallS3
-from tests.stores import CollectingSink, connect
+from tests.s3.operations import PLAIN, A, B, closed, connected, each_operation
 
 KEY = bytes(range(32))
 OWN_KEY = {
@@ -36,47 +35,6 @@ SOURCE_KEY = {
     name.replace("x-amz-", "x-amz-copy-source-"): value for name, value in OWN_KEY.items()
 }
 SSE = "x-amz-server-side-encryption"
-A, B = ObjectName("bucket", "home/a"), ObjectName("bucket", "home/b")
-PLAIN = ObjectProperties()
-KIB = 1024
-MIB = 1024 * KIB
-
-
-async def connected(**settings: Any) -> tuple[S3Client, ScriptedS3]:
-    from twisted.internet import reactor  # noqa: PLC0415
-
-    server = await ScriptedS3.listen(reactor)
-    server.respond_with(SmallS3().respond)
-    known = StoreSettings(
-        bucket="bucket",
-        endpoint=server.url,
-        access_key="a",
-        secret_key="s",
-        probe=Probe.NO,
-        **settings,
-    )
-    return connect(known), server
-
-
-async def closed(store: S3Client, server: ScriptedS3) -> None:
-    await store.close()
-    await server.close()
-
-
-async def each_operation(store: S3Client) -> None:
-    """Send each kind of request about an object."""
-    await store.put(A, (bytes(70 * KIB),), PLAIN)
-    info = await store.head(A)
-    await store.get(A, ByteRange(0, 10), CollectingSink())
-    await store.copy(info, B)
-    await store.copy(info, A, properties=ObjectProperties(metadata={"mtime": "1"}))
-    upload = await store.create_upload(B, PLAIN, copies=True)
-    part = await store.upload_part(upload, 1, (bytes(70 * KIB),))
-    copied = await store.copy_part(upload, 2, info, ByteRange(0, info.size_bytes))
-    await store.complete_upload(upload, (part, copied))
-    await store.abort_upload(await store.create_upload(B, PLAIN))
-    await store.list("bucket", "")
-    await store.delete(A)
 
 
 def is_about_bytes(request: RecordedRequest) -> bool:

@@ -1,18 +1,24 @@
 """Several sources of users, one after the other: the first that knows the name decides.
 
-Knows: that users of files come first, and that other sources verify passwords themselves.
+Knows: that users of files come first, and which sources verify passwords themselves.
 Must not know: how a source finds a user.
 
 Rules
 
 1. A name in users.ini belongs to that user: no other source is asked about it, so that none can
    take it over.
-2. Another source that does not let a user in may not know the name, or refuse the password: the
-   next one is asked.
-3. A source that does not answer ends the search: the next one could know a user of the same name.
+2. A source that verifies passwords and does not let a user in may not know the name, or refuse the
+   password: the next one is asked. One that has records of users knows the name, or does not.
+3. A source that does not answer, or answers nonsense, ends the search: the next one could know a
+   user of the same name. The attempt is undecided then, which is no failure of the client.
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
-5. No other source is asked about an empty password: services and LDAP servers take it for none, and
-   answer as if nothing had to be checked.
+5. No source that verifies passwords is asked about an empty one: services and LDAP servers take it
+   for none, and answer as if nothing had to be checked.
+6. No other source is asked about what cannot be the name of a user, such as ``..``: it becomes a
+   part of URLs, of names of entries and of prefixes.
+7. Each source is asked once in an attempt, that of files included.
+8. No name is called unknown if a source verifies passwords: such a source does not tell whether it
+   knows the name.
 """
 
 from __future__ import annotations
@@ -20,20 +26,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sftpgw.auth.authenticator import Authenticator, KeyGrant, KeyRefusal, LoginAttempt
-from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
-from sftpgw.auth.user_records import UserDirectory
-from sftpgw.model.users import LoginMethod, User
-
-
-class SourceAway(Exception):
-    """A source does not answer, or has a fault of its own. The text says which."""
+from sftpgw.errors import SourceAway
+from sftpgw.model.users import LoginMethod, User, is_user_name
 
 
 class UserSource(Protocol):
     """A source that is asked about each login: a service, or a server."""
+
+    @property
+    def verifies_passwords(self) -> bool:
+        """Whether it verifies passwords. If not, the users that it finds have their hashes."""
 
     async def find(
         self, name: str, peer_host: str | None, password: bytes | None = None
@@ -42,31 +47,40 @@ class UserSource(Protocol):
 
         :param name: the user's name.
         :param peer_host: the client's address; None if it has none.
-        :param password: the password that the source is to check; None if the user has a key.
-        :raises SourceAway: the source does not answer.
+        :param password: the password that the source is to check; None if the user has a key, or
+            the source verifies none.
+        :raises SourceAway: the source does not answer, or answers nonsense. It has been logged.
         """
+
+
+class UserRecords(Protocol):
+    """The users of files, and what files say of keys for all users."""
+
+    def first_methods(self) -> tuple[LoginMethod, ...]: ...
+
+    async def find(self, name: str) -> User | None: ...
+
+    def judge(
+        self, user: User | None, key: OfferedKey, attempt: LoginAttempt
+    ) -> KeyGrant | KeyRefusal:
+        """Whether a key opens the account of a user of any source; see `KeyRules.judge`."""
+
+    async def judge_password(
+        self, user: User | None, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal: ...
 
 
 class SourceChain:
     """An `Authenticator` for users of files and of other sources.
 
-    :param records: decides about the users of files, and about names that are unknown.
-    :param directory: knows the users of files.
+    :param records: the users of files; compares passwords with hashes, also of other sources.
     :param sources: the other sources, in the order in which they are asked.
-    :param key_rules: judge keys of users of other sources.
     """
 
-    def __init__(
-        self,
-        records: Authenticator,
-        directory: UserDirectory,
-        sources: Sequence[UserSource],
-        key_rules: KeyRules,
-    ) -> None:
+    def __init__(self, records: UserRecords, sources: Sequence[UserSource]) -> None:
         self._records = records
-        self._directory = directory
         self._sources = tuple(sources)
-        self._key_rules = key_rules
+        self._may_hide_names = any(source.verifies_passwords for source in sources)
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """Those of users of files, and a key or a password for others."""
@@ -75,29 +89,44 @@ class SourceChain:
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user of a key, of the first source that knows the name."""
-        user = await self._find(attempt, None)
-        if user is None:
-            return await self._records.user_of_key(attempt, key)
-        return self._key_rules.judge(user, key, attempt)
-
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user whom a password lets in."""
-        user = await self._find(attempt, password) if password else None
-        return user or await self._records.user_of_password(attempt, password)
-
-    async def _find(self, attempt: LoginAttempt, password: bytes | None) -> User | None:
-        """The user of another source; None for a user of a file, and for a name that is unknown."""
         try:
-            name = attempt.user_name.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
-        if await self._directory.find(name) is not None:
-            return None
+            user, _ = await self._find(attempt, None)
+        except SourceAway:
+            user = None
+        return self._records.judge(user, key, attempt)
+
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user whom a password lets in."""
+        refusal = None
+        try:
+            user, is_verified = await self._find(attempt, password)
+        except SourceAway:
+            user, is_verified, refusal = None, False, PasswordRefusal.UNDECIDED
+        if user is not None and is_verified:
+            return user
+        found = await self._records.judge_password(user, attempt, password)
+        if found is PasswordRefusal.UNKNOWN_NAME and self._may_hide_names:
+            found = PasswordRefusal.WRONG
+        return refusal or found
+
+    async def _find(
+        self, attempt: LoginAttempt, password: bytes | None
+    ) -> tuple[User | None, bool]:
+        """The user, and whether a source has verified the password.
+
+        :raises SourceAway: a source cannot be asked. It has logged that.
+        """
+        name = attempt.name
+        user = None if name is None else await self._records.find(name)
+        if name is None or user is not None or not is_user_name(name):
+            return user, False
         for source in self._sources:
-            try:
-                user = await source.find(name, attempt.peer_host, password)
-            except SourceAway:  # the source has logged it
-                return None
+            verifies = password is not None and source.verifies_passwords
+            if verifies and not password:
+                continue
+            user = await source.find(name, attempt.peer_host, password if verifies else None)
             if user is not None:
-                return user
-        return None
+                return user, verifies
+        return None, False

@@ -3,9 +3,6 @@
 Knows: our own dialect in JSON, and that of AWS Transfer Family's custom identity providers.
 Must not know: how a request is sent, or what the keys of users.ini mean.
 
-Each answer becomes what a section of users.ini may have: names of keys, with their texts. So there
-is one place that judges users, wherever they come from.
-
 Sources
 
 - https://docs.aws.amazon.com/transfer/latest/userguide/custom-identity-provider-users.html
@@ -16,11 +13,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sftpgw.auth.sources.questions import GivenUser, Question
+from sftpgw.errors import BadAnswer
+from sftpgw.http.service_client import ServiceRequest
 from sftpgw.model.settings import HttpDialect
 
 MAX_KEYS = 100
@@ -30,55 +28,7 @@ _USER_NAME = "${transfer:UserName}"
 _LOGICAL = "LOGICAL"
 
 
-class BadAnswer(Exception):
-    """The service has answered with something else than a user. The text says what is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the service is asked.
-
-    :ivar name: the name of the user.
-    :ivar address: the client's address; empty if it has none.
-    :ivar password: the password that the service is to check; None if the user has a key.
-    """
-
-    name: str
-    address: str
-    password: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpQuestion:
-    """The same as a request.
-
-    :ivar method: GET or POST.
-    :ivar url: where to.
-    :ivar headers: what is sent beside the usual ones.
-    :ivar body: the body; empty for none.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, bytes] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUser:
-    """What the service says of a user.
-
-    :ivar given: the texts of keys, as in a section of users.ini.
-    :ivar role_arn: the role to assume for the user's files; empty for the gateway's own.
-    :ivar session_policy: a policy that bounds the role; empty for none.
-    """
-
-    given: Mapping[str, str]
-    role_arn: str = ""
-    session_policy: str = field(default="", repr=False)
-
-
-def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> HttpQuestion:
+def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> ServiceRequest:
     """The request for a question.
 
     :param dialect: how the service speaks.
@@ -106,10 +56,10 @@ def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> H
         if password is not None:
             event["password"] = _text(password)
     headers = {"Content-Type": b"application/json", "Accept": b"application/json"}
-    return HttpQuestion("POST", url, headers, json.dumps(event).encode())
+    return ServiceRequest("POST", url, headers, json.dumps(event).encode())
 
 
-def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
+def _ask_transfer(url: str, server_id: str, question: Question) -> ServiceRequest:
     query = urlencode({"protocol": "SFTP", "sourceIp": question.address})
     path = f"/servers/{quote(server_id, safe='')}/users/{quote(question.name, safe='')}/config"
     headers = {"Accept": b"application/json"}
@@ -121,7 +71,7 @@ def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
         # Never left out, nor blank: a service that reads this one only would take the question for
         # one about keys, and name the user.
         headers["Password"] = question.password if fits else encoded
-    return HttpQuestion("GET", f"{url}{path}?{query}", headers)
+    return ServiceRequest("GET", f"{url}{path}?{query}", headers)
 
 
 def _text(password: bytes) -> str:
@@ -191,7 +141,8 @@ def _of_transfer(name: str, said: dict[str, Any]) -> GivenUser:
         raise BadAnswer("has PublicKeys that are not a list of texts")
     if keys:
         given["authorized_keys"] = "\n".join(each.strip() for each in keys)
-    return GivenUser(given, _optional_text(said, "Role"), _optional_text(said, "Policy"))
+    role, policy = _optional_text(said, "Role"), _optional_text(said, "Policy")
+    return GivenUser(given, role_arn=role, session_policy=policy)
 
 
 def _optional_text(said: dict[str, Any], key: str) -> str:

@@ -1,6 +1,7 @@
 """The users of files, which may be exchanged while the gateway runs.
 
-Knows: how all that is made of a set of users is exchanged in one step.
+Knows: how all that is made of a set of users, and of what files say of keys, is exchanged in one
+step.
 Must not know: files, or what becomes of sessions.
 
 A login sees the old users or the new ones, never a mixture: the keys, hashes, decoys and first
@@ -9,15 +10,18 @@ methods of one set are one value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
-from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
+from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
-from sftpgw.auth.sources.static import StaticUserDirectory, static_authenticator
+from sftpgw.auth.sources.static import StaticUserDirectory, authenticator_steps
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.settings import FileUsers, MakeUser
+from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import LoginMethod, User
 
 
@@ -28,11 +32,15 @@ class UserSet:
     :ivar users: the users by name.
     :ivar directory: finds them in any spelling.
     :ivar authenticator: decides about their logins.
+    :ivar key_rules: judge keys, also those of users of other sources.
+    :ivar make_user: makes users of what other sources say; None without such sources.
     """
 
     users: Mapping[str, User]
     directory: StaticUserDirectory
     authenticator: RecordAuthenticator
+    key_rules: KeyRules
+    make_user: MakeUser | None
 
 
 class LiveUsers:
@@ -40,34 +48,56 @@ class LiveUsers:
 
     :param users: the users at the start.
     :param run_in_thread: runs the hash of a password in a thread.
-    :param key_rules: judge keys.
+    :param trust: what is said of keys for all users, at the start.
+    :param make_user: makes users of what other sources say, as the files of the start have it.
     """
 
     def __init__(
         self,
         users: Mapping[str, User],
         run_in_thread: RunInThread,
-        key_rules: KeyRules = PLAIN_KEY_RULES,
+        trust: KeyTrust = NO_TRUST,
+        make_user: MakeUser | None = None,
     ) -> None:
         self._run_in_thread = run_in_thread
-        self._key_rules = key_rules
-        self._now = self.prepare(users)
+        self._now = finish(self.prepare(FileUsers(users, trust, make_user)))
 
     @property
     def users(self) -> Mapping[str, User]:
         """The users by name."""
         return self._now.users
 
-    def prepare(self, users: Mapping[str, User]) -> UserSet:
-        """Make what logins need. May run in a thread: nothing is changed.
+    @property
+    def make_user(self) -> MakeUser | None:
+        """What makes users of what other sources say; another one makes others."""
+        return self._now.make_user
 
-        :param users: the users by name.
+    def make(
+        self, name: str, given: Mapping[str, str], source: str, groups: Sequence[str] = ()
+    ) -> User:
+        """The user that another source tells of, with what files say now of all users.
+
+        :param name: the user's name.
+        :param given: what the source says: keys of users.ini, with their texts.
+        :param source: the name of the source.
+        :param groups: groups of the source; those count that users.ini has.
+        :raises ConfigError: it makes no sense; has every fault.
         """
-        return UserSet(
-            users,
-            StaticUserDirectory(users),
-            static_authenticator(users, self._run_in_thread, self._key_rules),
+        make_user = self._now.make_user
+        assert make_user is not None, "there is no other source"
+        return make_user(name, given, source, groups)
+
+    def prepare(self, read: FileUsers) -> Steps[UserSet]:
+        """Make what logins need. Nothing is changed.
+
+        :param read: what the files say.
+        """
+        directory, key_rules = StaticUserDirectory({}), KeyRules(read.trust)
+        yield from directory.add(read.users)
+        authenticator = yield from authenticator_steps(
+            read.users, directory, self._run_in_thread, key_rules
         )
+        return UserSet(read.users, directory, authenticator, key_rules, read.make_user)
 
     def exchange(self, prepared: UserSet) -> None:
         """Let these be the users from now on.
@@ -99,6 +129,17 @@ class LiveUsers:
         """The methods with which any login may begin."""
         return self._now.authenticator.first_methods()
 
+    def judge(
+        self, user: User | None, key: OfferedKey, attempt: LoginAttempt
+    ) -> KeyGrant | KeyRefusal:
+        """Whether a key opens the account of a user of any source; see `KeyRules.judge`.
+
+        :param user: the record of the user; None if there is none.
+        :param key: what the client offers.
+        :param attempt: the name that the client gives, and its address.
+        """
+        return self._now.key_rules.judge(user, key, attempt)
+
     async def find(self, name: str) -> User | None:
         """The user of this name, in any spelling; None if there is none.
 
@@ -114,10 +155,23 @@ class LiveUsers:
         """
         return await self._now.authenticator.user_of_key(attempt, key)
 
-    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user who may log in with this password; None if it is wrong.
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user who may log in with this password, or why it does not open the account.
 
         :param attempt: the name, and where the client is.
         :param password: as the client has sent it.
         """
         return await self._now.authenticator.user_of_password(attempt, password)
+
+    async def judge_password(
+        self, user: User | None, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        """The user, if the password has the hash of their record.
+
+        :param user: the record of the user, of any source; None if there is none.
+        :param attempt: the name, and where the client is.
+        :param password: as the client has sent it.
+        """
+        return await self._now.authenticator.judge_password(user, attempt, password)

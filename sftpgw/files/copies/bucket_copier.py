@@ -30,7 +30,7 @@ from sftpgw.files.copies.plan import is_same
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.paths import Location
-from sftpgw.files.session_context import SessionContext
+from sftpgw.files.session_context import SessionContext, moving
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.files.uploads.upload import Upload
@@ -68,7 +68,8 @@ class BucketCopier:
         """
         if self._context.store.can_copy(source.name.bucket, target.bucket):
             try:
-                return await self._copier.copy(source, target.file, condition)
+                with moving(self._context, source, target.file):
+                    return await self._copier.copy(source, target.file, condition)
             except (AccessDenied, NotImplementedByStore):
                 pass  # it may be allowed to read here, and to write there
         return await self._copy_through(source, target, condition)

@@ -49,7 +49,6 @@ from sftpgw.errors import (
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.listing.progress import Progress
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.executor import staging_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -60,6 +59,7 @@ from sftpgw.model.events.gateway_events import (
     SweepFailed,
     UploadAgesUnknown,
 )
+from sftpgw.model.piece_names import pieces_prefix
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName, ObjectStore
 from sftpgw.model.users import User
@@ -121,7 +121,7 @@ def _own_targets(bucket: str, settings: StoreSettings) -> tuple[Target, ...]:
     state_prefix = settings.state_prefix
     stale_seconds = settings.abort_stale_uploads_seconds or OWN_SECONDS
     return (
-        Target(bucket, staging_prefix(state_prefix), stale_seconds, has_objects=True),
+        Target(bucket, pieces_prefix(state_prefix), stale_seconds, has_objects=True),
         Target(bucket, f"{state_prefix}probe/", stale_seconds, has_objects=True),
         Target(bucket, claims_prefix(state_prefix), CLAIM_SECONDS, has_objects=True),
     )
@@ -150,7 +150,7 @@ class Sweeper:
         random: Callable[[], float],
         expire: Callable[[str], Awaitable[frozenset[MultipartUpload]]],
     ) -> None:
-        self._targets = targets
+        self._targets = dict.fromkeys(targets)
         self._store = store
         self._transfers = transfers
         self._clock = clock
@@ -180,7 +180,7 @@ class Sweeper:
 
         :param targets: the prefixes of users who have come since the start.
         """
-        self._targets = tuple(dict.fromkeys((*self._targets, *targets)))
+        self._targets |= dict.fromkeys(targets)
 
     async def sweep(self) -> None:
         """Sweep all targets once. Never raises StoreError."""
@@ -189,7 +189,7 @@ class Sweeper:
                 await self._in_time(self._expire(bucket))
             except StoreError as error:
                 self._report_failure(error, bucket)
-        for target in self._targets:
+        for target in tuple(self._targets):
             try:
                 await self._in_time(self._sweep_target(target))
             except StoreError as error:

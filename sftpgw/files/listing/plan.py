@@ -98,9 +98,9 @@ class EntrySieve:
             directory = name if found is None else hadoop_directory(name, found.size_bytes)
             if directory in self._open_names or (directory or name) in self._fixed_names:
                 continue
-            self._remember(directory or name)
             if not self._shows(directory or name, directory is None):
                 continue
+            self._remember(directory or name)
             if directory is not None:
                 attributes = FileAttributes(FileKind.DIRECTORY, 0, directory_mtimes.get(key))
                 yield DirectoryEntry(directory, attributes)

@@ -18,7 +18,7 @@ Rules (those of the journal are in `files/renames/plan`)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
@@ -41,6 +41,8 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.permissions import Operation, allows
+from sftpgw.files.quotas.plan.usage import NOTHING_STORED, Usage, usage_of
+from sftpgw.files.quotas.session_quotas import DirectoryMove
 from sftpgw.files.renames.exclusion import RenameExclusion
 from sftpgw.files.renames.journal import RenameJournal, start_heartbeat
 from sftpgw.files.renames.plan import Entry, Intent, Outcome, journal_id, journals_prefix
@@ -92,6 +94,11 @@ class DirectoryRename:
         self._heartbeat: PeriodicTask | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
+        self._moved_usage = NOTHING_STORED
+        self._quota_move: DirectoryMove | None = None
+        if context.quotas is not None:
+            self._quota_move = context.quotas.begin_directory_move(source.marker, target.marker)
+        self._is_moved = False
         self._has_marker = False
         self._edited: list[tuple[ObjectInfo, ObjectInfo]] = []
         """Base objects of open files: each original, and its copy."""
@@ -123,6 +130,8 @@ class DirectoryRename:
             if self._heartbeat is not None:
                 self._heartbeat.stop()
             self._context.budget.release(PAGE_BYTES)
+            if self._quota_move is not None:
+                self._quota_move.end(self._moved_usage if self._is_moved else NOTHING_STORED)
         return self._moved
 
     async def _write_intent(self) -> None:
@@ -184,16 +193,18 @@ class DirectoryRename:
         return True
 
     async def _check_size(self) -> None:
-        """:raises LimitReached: there are too many objects.
+        """:raises LimitReached: there are too many objects, or no quota has space for them.
         :raises InvalidPath: a new key would be too long.
         """
         counted = 0
+        total = NOTHING_STORED
         max_objects = self._context.files.rename_max_objects
         longer_by = len(self._intent.target.encode()) - len(self._intent.source.encode())
 
         async def check(objects: Objects) -> None:
-            nonlocal counted
+            nonlocal counted, total
             counted += len(objects)
+            total += _usage_of(objects)
             if counted > max_objects:
                 raise LimitReached(
                     f"{self._source.path}: more than {max_objects} files are in this directory, "
@@ -205,6 +216,8 @@ class DirectoryRename:
                     raise InvalidPath(f"{path}: its path would be longer than S3 allows")
 
         await self._for_each_page(check, MAX_LISTED_KEYS)
+        if self._quota_move is not None:
+            self._quota_move.reserve(total)
 
     async def _for_each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
         async for page in all_pages(self._store, self._bucket, self._intent.source, limit=limit):
@@ -235,6 +248,7 @@ class DirectoryRename:
         await self._journal.write_page(number, entries)
         await in_parallel(self._copy_object, found, CONCURRENT_REQUESTS)
         self._moved += len(found)
+        self._moved_usage += _usage_of(found)
 
     async def _copy_object(self, info: ObjectInfo) -> None:
         suffix = self._suffix(info)
@@ -268,6 +282,7 @@ class DirectoryRename:
     # From the outcome on.
 
     async def _delete_source(self) -> None:
+        self._is_moved = True
         self._move_uploads()
         try:
             spared = await self._settle(Outcome.MOVED)
@@ -339,3 +354,8 @@ class DirectoryRename:
                 path=self._source.path,
             )
         )
+
+
+def _usage_of(objects: Iterable[ObjectInfo]) -> Usage:
+    """What objects count in quotas together."""
+    return sum((usage_of(info.name.key, info.size_bytes) for info in objects), NOTHING_STORED)

@@ -139,7 +139,8 @@ class RenameExclusion:
         """
         prefix = journals_prefix(self._state_prefix(intent.bucket))
         pages = read = rows = 0
-        async for page in all_pages(self._store, intent.bucket, prefix, delimiter="/"):
+        own_store = self._store.for_state()
+        async for page in all_pages(own_store, intent.bucket, prefix, delimiter="/"):
             pages += 1
             rows += len(page.prefixes) + len(page.objects)
             for key_prefix in page.prefixes:

@@ -57,7 +57,7 @@ class RenameJournal:
     """
 
     def __init__(self, store: ObjectStore, bucket: str, key_prefix: str) -> None:
-        self._store = store
+        self._store = store.for_state()
         self._bucket = bucket
         self.key_prefix = key_prefix
 
@@ -170,7 +170,7 @@ async def find_journal(
     :raises StoreTrouble: it has more objects than any rename.
     """
     objects: list[ObjectInfo] = []
-    async for page in all_pages(store, bucket, key_prefix):
+    async for page in all_pages(store.for_state(), bucket, key_prefix):
         objects += page.objects
         if len(objects) > MAX_JOURNAL_OBJECTS:
             raise StoreTrouble(f"{key_prefix} is no journal: it has too many objects")

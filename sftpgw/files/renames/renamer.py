@@ -65,12 +65,12 @@ from sftpgw.files.permissions import (
 )
 from sftpgw.files.renames.directory_rename import DirectoryRename
 from sftpgw.files.renames.settler import RenameSettler
-from sftpgw.files.session_context import SessionContext
+from sftpgw.files.session_context import SessionContext, moving
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.model.events.file_events import DirectoryRenamed, FileRenamed
 from sftpgw.model.filesystem import FileKind
-from sftpgw.model.store import ObjectInfo, WriteCondition
+from sftpgw.model.store import ObjectInfo, ObjectName, WriteCondition
 
 Uploads = tuple[Registration, ...]
 
@@ -156,6 +156,7 @@ class Renamer:
         if source.bucket != target.bucket:
             _require_closed(source, uploads)
             replace = replace and source.file.key != target.file.key
+        self._require_same_quotas(source.file, target.file, source, uploads)
         replaced = self._transfers.writing(target.file)
         if not target.access.is_blind:
             await self._lookup.require_no_file_above(target)
@@ -230,7 +231,8 @@ class Renamer:
         """
         began_seconds = self._context.clock.seconds()
         if info.name.bucket == target.bucket:
-            etag = await self._copier.copy(info, target.file, condition)
+            with moving(self._context, info, target.file):
+                etag = await self._copier.copy(info, target.file, condition)
         else:
             etag = await self._bucket_copier.copy(info, target, condition)
         self._context.copied(info, target.file, etag, began_seconds)
@@ -245,9 +247,22 @@ class Renamer:
             return AlreadyExists(f"{target.path}: the file exists already")
         return ObjectChanged("the file was replaced while it was being renamed")
 
+    def _require_same_quotas(
+        self, old: ObjectName, new: ObjectName, source: Location, uploads: Uploads
+    ) -> None:
+        """:raises FileError: a file that is being written would count in another quota."""
+        quotas = self._context.quotas
+        if uploads and quotas is not None and not quotas.counts_alike(old, new):
+            raise FileError(
+                f"{source.path}: is being written, so it cannot be moved to where another quota "
+                "holds; close it first"
+            )
+
     async def _delete_original(self, source: ObjectInfo) -> None:
         try:
             await self._copier.delete_version(source.name, source.etag)
+            if self._context.quotas is not None:
+                self._context.quotas.removed(source.name)
         except PreconditionFailed:
             raise ObjectChanged(
                 "the file was replaced while it was being renamed: the old content is under the "
@@ -287,6 +302,8 @@ class Renamer:
 
     async def _move_directory(self, source: Location, target: Location, *, replace: bool) -> None:
         await self._lookup.require_no_file_above(target)
+        below = self._transfers.writing_under(source.bucket, source.prefix)
+        self._require_same_quotas(source.marker, target.marker, source, below)
         await self._adopt_hadoop_marker(source)
 
         async def require_free() -> bool:

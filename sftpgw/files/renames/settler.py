@@ -251,7 +251,7 @@ class RenameSettler:
         """Remove a journal without an intent, once no slow process can need it any more."""
         if self._clock.seconds() - found.renewed_seconds > TOMBSTONE_SECONDS:
             for key in found.keys:
-                await self._store.delete(ObjectName(bucket, key))
+                await self._store.for_state().delete(ObjectName(bucket, key))
 
     def _emit_finished(self, settled: SettledRename) -> None:
         intent = settled.intent

@@ -11,18 +11,24 @@ that opens, looks at, renames or removes a file first waits for its commit.
 On a disk an open file has no name: it may be renamed or removed, and its writer goes on. The
 registry does the same. A registration can get another name, under which CLOSE publishes, or
 none, and then CLOSE publishes nothing. The *base* of an edit moves with the stored object.
+
+What is in here, no store is asked about. So each session has a view (`TransferRegistry.seen_from`)
+that answers, and takes uploads, only below the mounts of its user. A path that leads elsewhere by
+mistake is refused here as it is in the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.user_slots import UserSlots
-from sftpgw.errors import LimitReached
+from sftpgw.errors import AccessDenied, LimitReached
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.files.transfers.commit_queue import Commit, CommitQueue
 from sftpgw.files.transfers.key_bindings import KeyBindings
@@ -30,6 +36,7 @@ from sftpgw.files.transfers.name_index import NameIndex
 from sftpgw.files.transfers.transfer_view import Transfer, TransferView, UploadWriter
 from sftpgw.model.clock import Clock
 from sftpgw.model.filesystem import FileWriter
+from sftpgw.model.mounts import Mount
 from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
 
 Pinned = MultipartUpload | ObjectName
@@ -172,6 +179,14 @@ class Registration:
         return self._closed.wait()
 
 
+@dataclass(slots=True)
+class _Process:
+    """What all views of the registry share, beside its tables."""
+
+    other_work: int = 0
+    is_draining: bool = False
+
+
 class TransferRegistry:
     """All transfers of the process.
 
@@ -201,36 +216,54 @@ class TransferRegistry:
         """The uploads that edit a version of an object."""
         self._removed: set[Registration] = set()
         self._downloads: dict[Transfer, bool] = {}
-        self._other_work = 0
+        self._process = _Process()
+        self._prefixes: tuple[tuple[str, str], ...] | None = None
         self.rename_slots = UserSlots(
             directory_renames_per_user,
             max_waiting=WAITING_RENAMES * directory_renames_per_user,
             refusal=_too_many_renames,
         )
         self._idle = Notifier()
-        self._is_draining = False
+
+    def seen_from(self, mounts: Iterable[Mount]) -> TransferRegistry:
+        """The same registry, for a session.
+
+        :param mounts: what its user has; nothing is told of what is elsewhere.
+        """
+        view = copy(self)
+        view._prefixes = tuple((mount.bucket, mount.key_prefix) for mount in mounts)
+        return view
+
+    def _require_seen(self, bucket: str, key: str) -> None:
+        """:raises AccessDenied: a key, or a prefix of keys, is below no mount of the session"""
+        if self._prefixes is None:
+            return
+        for mounted, prefix in self._prefixes:
+            if bucket == mounted and key.startswith(prefix):
+                return
+        raise AccessDenied(f"{bucket}/{key} is in no mount of the session", code="AccessDenied")
 
     # The process.
 
     def drain(self) -> None:
         """From now on `require_open` refuses."""
-        self._is_draining = True
+        self._process.is_draining = True
 
     def require_open(self) -> None:
         """Check that a transfer may begin.
 
         :raises LimitReached: the process is about to end.
         """
-        if self._is_draining:
+        if self._process.is_draining:
             raise LimitReached("the gateway is shutting down; try again in a moment")
 
     def begin_work(self) -> None:
         """Something other than a transfer has begun, such as a rename: `idle` waits for it."""
-        self._other_work += 1
+        self._process.other_work += 1
 
     def end_work(self) -> None:
         """It has ended."""
-        self._other_work -= 1
+        self._process.other_work -= 1
         self._tell_if_idle()
 
     def begin_download(self, download: Transfer, *, is_shown: bool = True) -> None:
@@ -254,7 +287,8 @@ class TransferRegistry:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._uploads or self._removed or self._downloads or self._other_work)
+        under_way = self._uploads or self._removed or self._downloads
+        return bool(under_way or self._process.other_work)
 
     def _tell_if_idle(self) -> None:
         if not self._is_busy:
@@ -285,6 +319,7 @@ class TransferRegistry:
         :param base: the stored object that is edited.
         :param on_rebased: called when the base has another name or ETag, with the same bytes.
         """
+        self._require_seen(name.bucket, name.key)
         commit = Commit(self.commits, name)
         registration = Registration(self, commit, writer, base, on_rebased)
         self._remember(registration)
@@ -394,6 +429,7 @@ class TransferRegistry:
         self, name: ObjectName, among: Container[FileWriter] | None = None
     ) -> UploadWriter | None:
         """The upload to `name` that was opened last, of all or of some."""
+        self._require_seen(name.bucket, name.key)
         for each in reversed(self._uploads.get(name, {})):
             if each.writer and (among is None or each.writer in among):
                 return each.writer
@@ -403,17 +439,20 @@ class TransferRegistry:
         self, bucket: str, prefix: str, among: Container[FileWriter] | None = None
     ) -> list[tuple[str, UploadWriter]]:
         """The keys of one directory that are being written, with the newest upload of each."""
+        self._require_seen(bucket, prefix)
         keys = self._names.directly_under(bucket, prefix)
         writers = ((key, self.newest(ObjectName(bucket, key), among)) for key in keys)
         return [(key, writer) for key, writer in writers if writer]
 
     def writing(self, name: ObjectName) -> tuple[Registration, ...]:
         """The uploads to `name` that are not closed yet."""
+        self._require_seen(name.bucket, name.key)
         found = self._uploads.get(name, ())
         return tuple(each for each in found if not each.commit.has_begun)
 
     def writing_under(self, bucket: str, prefix: str) -> tuple[Registration, ...]:
         """The uploads to keys that begin with `prefix` that are not closed yet."""
+        self._require_seen(bucket, prefix)
         names = (ObjectName(bucket, key) for key in self._names.under(bucket, prefix))
         return tuple(each for name in names for each in self.writing(name))
 
@@ -429,6 +468,7 @@ class TransferRegistry:
 
     def has_uploads_under(self, bucket: str, prefix: str) -> bool:
         """Whether keys under `prefix`, other than `prefix` itself, are being written."""
+        self._require_seen(bucket, prefix)
         return any(key != prefix for key in self._names.under(bucket, prefix))
 
     async def settled(self, name: ObjectName) -> None:
@@ -437,6 +477,7 @@ class TransferRegistry:
         The last one is awaited, since mostly it ends last. Then what is left of the others: those
         that it has overtaken.
         """
+        self._require_seen(name.bucket, name.key)
         last = self.commits.last_of(name)
         number = last.number if last is not None else 0
         while last is not None:

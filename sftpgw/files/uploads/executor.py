@@ -22,8 +22,8 @@ parts that are left in the store cost money.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 
 from twisted.internet.defer import DeferredLock
 
@@ -61,23 +61,20 @@ from sftpgw.model.events.upload_events import (
     store_failure_facts,
 )
 from sftpgw.model.limits import MAX_PARTS, MIN_PART_BYTES
+from sftpgw.model.piece_names import pieces_of_upload
 from sftpgw.model.store import (
     ByteRange,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
     ObjectProperties,
+    ObjectStore,
     StoredPart,
     WriteCondition,
 )
 from sftpgw.model.units import Body
 
 STAGING_PROPERTIES = ObjectProperties(storage_class="STANDARD")
-
-
-def staging_prefix(state_prefix: str) -> str:
-    """The prefix of all staging objects, in each bucket."""
-    return f"{state_prefix}pieces/"
 
 
 class UploadExecutor:
@@ -152,12 +149,14 @@ class UploadExecutor:
                 return await self._copy_staging(command)
             case CompleteUpload():
                 await self._complete(command)
+                self._count_stored(command.size_bytes)
             case PutWhole():
                 await self._put(command)
+                self._count_stored(command.size_bytes)
             case DropStaging():
                 await self._drop(command.upload)
             case AbortUpload():
-                await self._abort(self._multiparts[command.upload])
+                await self._abort(self._multiparts[command.upload], is_staging=command.upload > 0)
             case SuspendUpload():
                 await self._suspend_upload(command)
         return None
@@ -173,7 +172,7 @@ class UploadExecutor:
         else:
             name = self._staging_name(upload)
             self._registration.pin(name)
-            created = await self._cancellable_store.create_upload(name, STAGING_PROPERTIES)
+            created = await self._staging_store.create_upload(name, STAGING_PROPERTIES)
             self._registration.pin(created)
             self._multiparts[upload] = created
 
@@ -200,7 +199,8 @@ class UploadExecutor:
     async def _send_part(self, part: SendPart) -> StoredPart:
         self._has_sent |= part.upload == 0
         multipart = self._multiparts[part.upload]
-        return await self._cancellable_store.upload_part(multipart, part.number, part.body)
+        store = self._staging_store if part.upload else self._cancellable_store
+        return await store.upload_part(multipart, part.number, part.body)
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
@@ -231,6 +231,11 @@ class UploadExecutor:
         await self._registration.wait_for_key(self._clock)
         await self._base.check()
         self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
+
+    def _count_stored(self, size_bytes: int) -> None:
+        """What is stored counts in quotas at once, and is not reserved any more in a moment."""
+        if self._context.quotas is not None:
+            self._context.quotas.stored(self._registration.name, size_bytes)
 
     @property
     def has_moved(self) -> bool:
@@ -284,21 +289,25 @@ class UploadExecutor:
 
     # Staging objects.
 
+    @cached_property
+    def _staging_store(self) -> ObjectStore:
+        """For the requests of staging objects, which are the gateway's own."""
+        return self._cancellable_store.for_state()
+
     def _staging_name(self, upload: int) -> ObjectName:
-        owner = hashlib.sha256(self._multiparts[0].upload_id.encode()).hexdigest()[:32]
-        key = f"{staging_prefix(self._state_prefix)}{owner}/{upload:05}"
-        return ObjectName(self._registration.name.bucket, key)
+        pieces = pieces_of_upload(self._state_prefix, self._multiparts[0].upload_id)
+        return ObjectName(self._registration.name.bucket, f"{pieces}{upload:05}")
 
     async def _complete_staging(self, complete: CompleteStaging) -> None:
         multipart = self._multiparts[complete.upload]
-        etag = await self._cancellable_store.complete_upload(multipart, complete.parts)
+        etag = await self._staging_store.complete_upload(multipart, complete.parts)
         self._staging_etags[complete.upload] = etag
 
     async def _copy_staging(self, copy: CopyStaging) -> StoredPart:
         etag = self._staging_etags[copy.upload]
         source = ObjectInfo(self._staging_name(copy.upload), copy.size_bytes, etag, 0.0)
         whole = ByteRange(0, copy.size_bytes)
-        copy_part = self._cancellable_store.copy_part
+        copy_part = self._staging_store.copy_part
         return await copy_part(self._multiparts[0], copy.number, source, whole)
 
     # Cleaning up. Leftovers are swept later; the operator is told of them at once.
@@ -306,7 +315,7 @@ class UploadExecutor:
     async def _drop(self, upload: int) -> None:
         name = self._staging_name(upload)
         try:
-            await self._store.delete(name)
+            await self._store.for_state().delete(name)
         except StoreError as error:
             self._events.emit(
                 PieceLeftBehind(
@@ -317,8 +326,9 @@ class UploadExecutor:
                 )
             )
 
-    async def _abort(self, multipart: MultipartUpload) -> None:
-        await abort_or_report(self._store, self._events, multipart, self._name)
+    async def _abort(self, multipart: MultipartUpload, *, is_staging: bool = False) -> None:
+        store = self._store.for_state() if is_staging else self._store
+        await abort_or_report(store, self._events, multipart, self._name)
 
     async def _suspend_upload(self, command: SuspendUpload) -> None:
         """Leave the upload open, with a record of it, or else abort it.

@@ -15,7 +15,7 @@ from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import layout_for
-from sftpgw.files.uploads.plan.upload_limits import UploadLimits
+from sftpgw.files.uploads.plan.upload_limits import SizeGrant, UploadLimits
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.readback import NoReadback, Readback
 from sftpgw.files.uploads.suspended.plan import ResumedParts
@@ -56,9 +56,15 @@ class UploadOpener:
         :param may_skip: whether the first WRITE may leave a gap before it.
         :param may_read: whether the user may download the file.
         :param may_set_times: whether the user may set the mtime of a stored file.
-        :raises LimitReached: the announced size does not fit into an object.
+        :raises LimitReached: the announced size does not fit into an object, or into a quota.
         """
-        plan = self._plan(location.bucket, intent, mode, may_skip=may_skip)
+        grant = self._grant(location, mode)
+        try:
+            plan = self._plan(location.bucket, intent, mode, grant, may_skip=may_skip)
+        except BaseException:
+            if grant is not None:
+                grant.close()
+            raise
         traffic = self._context.traffic.begin()
         readback: Readback | NoReadback | None = None
         if intent.read and may_read:
@@ -79,8 +85,25 @@ class UploadOpener:
             traffic=traffic,
         )
 
+    def _grant(self, location: Location, mode: OpenMode) -> SizeGrant | None:
+        """What the upload may take of the quotas that the file counts in."""
+        quotas = self._context.quotas
+        if quotas is None:
+            return None
+        resumed_bytes = mode.resumed.size_bytes if mode.resumed is not None else None
+        moved_from = mode.like.name if mode.like is not None else None
+        return quotas.begin_upload(
+            location.file, resumed_bytes=resumed_bytes, moved_from=moved_from
+        )
+
     def _plan(
-        self, bucket: str, intent: WriteIntent, mode: OpenMode, *, may_skip: bool
+        self,
+        bucket: str,
+        intent: WriteIntent,
+        mode: OpenMode,
+        grant: SizeGrant | None,
+        *,
+        may_skip: bool,
     ) -> UploadPlan:
         """The store's capabilities are asked for at each OPEN: a refusal may correct them."""
         able = self._context.store.capabilities_of(bucket)
@@ -103,6 +126,7 @@ class UploadOpener:
             early_part_bytes=MIN_PART_BYTES if able.unequal_parts else None,
             tail_bytes=self._suspended_uploads.tail_bytes(able),
             file_bytes=self._context.file_bytes,
+            grant=grant,
         )
         plan = UploadPlan(
             layout_for(ladder, able, intent.expected_bytes, is_edit=base is not None),

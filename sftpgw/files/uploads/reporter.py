@@ -85,9 +85,11 @@ class UploadReporter:
         """The client was lost."""
         self._events.emit(UploadAbandoned(size_bytes=self._plan.size_bytes, **self.facts()))
 
-    def failed(self, failure: GatewayError) -> None:
-        """The upload has failed, and the client was told."""
-        self._events.emit(UploadFailedEvent(**failure_facts(failure), **self.facts()))
+    def ended(self) -> None:
+        """The upload has ended. If it has failed, the client was told."""
+        failure = self._plan.end_reason
+        if failure is not None and not isinstance(failure, UploadFailed):
+            self._events.emit(UploadFailedEvent(**failure_facts(failure), **self.facts()))
 
     @property
     def _open_seconds(self) -> float:

@@ -356,10 +356,10 @@ class Upload:
         self._has_ended = True
         cancel_pending(self._suspend_deadline)
         self._reservation.close()
+        if self._plan.grant is not None:
+            self._plan.grant.close()
         self._readback.close()
-        failure = self._plan.end_reason
-        if failure is not None and not isinstance(failure, UploadFailed):
-            self._reporter.failed(failure)
+        self._reporter.ended()
         self._registration.end()
         self.traffic.end()
         # What leads back here goes, so that no cycle is left for the garbage collector.

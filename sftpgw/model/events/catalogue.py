@@ -6,8 +6,10 @@ from types import ModuleType
 
 from sftpgw.model.events import (
     Event,
+    credential_events,
     file_events,
     gateway_events,
+    quota_events,
     session_events,
     store_events,
     upload_events,
@@ -20,7 +22,9 @@ TOPICS: tuple[ModuleType, ...] = (
     upload_events,
     store_events,
     gateway_events,
+    quota_events,
     user_source_events,
+    credential_events,
 )
 
 

@@ -18,6 +18,7 @@ class ConnectionsRefused(Event):
     :param address_busy: beyond ``startups_per_address`` of one address.
     :param address_fast: beyond ``startup_rate_per_address`` of one address.
     :param penalised: from an address with ``penalties``, since its clients did not log in.
+    :param banned: from an address that is banned (:event:`banned`).
     :param early_drop: dropped at random, as ``max_startups`` says.
     :param no_balancer: to a balancer's port, from outside of ``balancer_networks``.
     :param no_header: from a balancer, without a PROXY header in time.
@@ -35,6 +36,7 @@ class ConnectionsRefused(Event):
         "its network to ``[ssh] exempt_networks``, or raise the limit; of an unknown address: "
         "block it in the firewall. ``penalised``: passwords are guessed there, or a client is set "
         "up wrong; a partner that shares the address with others goes into ``exempt_networks``. "
+        "``banned``: ``sftpgw bans`` tells why, and ``sftpgw unban`` ends it. "
         "``early_drop``: raise ``max_startups``. ``no_balancer``: add "
         "the balancer to ``balancer_networks``. ``no_header`` and ``bad_header``: switch the "
         "PROXY protocol on in the balancer."
@@ -44,6 +46,7 @@ class ConnectionsRefused(Event):
     address_busy: int | None = None
     address_fast: int | None = None
     penalised: int | None = None
+    banned: int | None = None
     early_drop: int | None = None
     no_balancer: int | None = None
     no_header: int | None = None
@@ -373,6 +376,49 @@ class LoginRefused(LoginEvent):
     )
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Banned(Event):
+    """An address, or a user at an address, is kept out for a while after failed logins.
+
+    :param address: the IPv4 address, or the IPv6 /64.
+    :param user: whom it concerns there; left out if it is all users.
+    :param score: the points that have led to it, as ``[lockout]`` counts them.
+    :param seconds: how long it lasts.
+    :param count: which ban of this address, or of this user there, it is.
+    :param reason: the last failure.
+    """
+
+    event_name: ClassVar[str] = "banned"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "An unknown address: nothing is to be done. A partner's: mend the password that its client "
+        "has stored, then run ``sftpgw unban`` with the address or the user. A partner who shares "
+        "the address with others: add it to ``[lockout] allow_networks``."
+    )
+
+    address: str
+    user: str | None = None
+    score: int
+    seconds: float
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unbanned(Event):
+    """The operator has ended a ban.
+
+    :param address: the address or /64.
+    :param user: whom the ban concerned there; left out if it was all users.
+    """
+
+    event_name: ClassVar[str] = "unbanned"
+    is_audited: ClassVar[bool] = True
+
+    address: str
+    user: str | None = None
 
 
 # Requests and channels.

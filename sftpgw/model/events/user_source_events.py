@@ -20,8 +20,11 @@ class UserSourceAway(Event):
     event_name: ClassVar[str] = "user-source-away"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
-        "Users of this source cannot log in once their last answer is older than ``http_stale``. "
-        "See whether the service runs, and whether the gateway reaches it."
+        "Users of this source cannot log in once their last answer is older than ``http_stale`` or "
+        "Users of this source cannot log in once their last answer is older than ``http_stale``, "
+        "``ldap_stale`` or ``dynamodb_stale``. See whether the service or server runs, and whether "
+        "the gateway reaches it; for a table also its name, region and IAM policy. "
+        "``sftpgw check`` tries LDAP servers."
     )
 
     source: str
@@ -41,8 +44,8 @@ class UserSourceAnswerBad(Event):
     event_name: ClassVar[str] = "user-source-answer-bad"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
-        "The service that knows the users sends what the gateway cannot use. The reason says what "
-        "is wrong; :doc:`users` says what it has to send."
+        "The service, server or table that knows the users has what the gateway cannot use. The "
+        "reason says what is wrong; :doc:`users` says what it has to be."
     )
 
     source: str

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser, Question, ask, read_answer
+from sftpgw.auth.sources.http_dialects import ask, read_answer
+from sftpgw.auth.sources.questions import GivenUser, Question
+from sftpgw.errors import BadAnswer
 from sftpgw.model.settings import HttpDialect
 
 URL = "https://idp.example/prod"

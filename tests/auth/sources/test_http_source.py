@@ -22,18 +22,14 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sftpgw.auth.authenticator import LoginAttempt
-from sftpgw.auth.key_rules import PLAIN_KEY_RULES
-from sftpgw.auth.sources.chain import SourceAway, SourceChain
-from sftpgw.auth.sources.http_client import (
-    MAX_ANSWER_BYTES,
-    MAX_AT_ONCE,
-    MAX_TRIES,
-    HttpUserClient,
-)
-from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
-from sftpgw.auth.sources.http_source import HttpUserSource
+from sftpgw.auth.authenticator import LoginAttempt, PasswordRefusal
+from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource
+from sftpgw.auth.sources.chain import SourceChain
+from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.live import LiveUsers
+from sftpgw.auth.sources.questions import AnswerUnusable, GivenUser
+from sftpgw.errors import BadAnswer, SourceAway
+from sftpgw.http.service_client import MAX_ANSWER_BYTES, MAX_AT_ONCE, MAX_TRIES, ServiceClient
 from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once
@@ -93,19 +89,24 @@ class World:
         self.agent = RequestTraversalAgent(self.service)
         self.faults: list[Exception] = []
         self.tries = 0
+        self.rules = "bucket"
         self.settings = settings
         self.source = self.source_of(self)
 
-    def source_of(self, agent: Any) -> HttpUserSource:
+    def source_of(self, agent: Any) -> AskedUserSource:
         settings = self.settings
-        client = HttpUserClient(agent, self.clock, settings.http_timeout_seconds, "the-token")
-        return HttpUserSource(
-            settings,
-            client,
+        client = ServiceClient(
+            agent, self.clock, settings.http_timeout_seconds, "[auth] http_timeout"
+        )
+        return AskedUserSource(
+            "http",
+            HttpAsker(settings, client, "the-token"),
             self.make_user,
+            AnswerTimes(settings.http_cache_seconds, settings.http_stale_seconds),
             clock=self.clock,
             events=self.events,
             secret=b"secret",
+            rules_of=lambda: self.rules,
         )
 
     def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
@@ -118,7 +119,9 @@ class World:
     def make_user(self, name: str, said: GivenUser) -> User:
         if "key_prefix" not in said.given:
             raise BadAnswer("has no key_prefix")
-        return User.with_home(name, "bucket", said.given["key_prefix"])
+        if self.rules == "wrong":
+            raise BadAnswer("has no place in the new rules")
+        return User.with_home(name, self.rules, said.given["key_prefix"])
 
     def asking(
         self, name: str = "alice", password: bytes | None = None, host: str = "192.0.2.1"
@@ -161,7 +164,7 @@ def test_the_service_checks_passwords(world: World) -> None:
     assert [each["password"] for each in world.service.asked] == ["right", "wrong"]
 
 
-def test_an_answer_counts_for_a_while_and_a_refusal_does_not(world: World) -> None:
+def test_an_answer_counts_for_a_while_and_a_refused_password_does_not(world: World) -> None:
     for _ in range(3):
         assert world.find(password=b"right") is not None
         assert world.find(password=b"wrong") is None
@@ -169,6 +172,73 @@ def test_an_answer_counts_for_a_while_and_a_refusal_does_not(world: World) -> No
     world.clock.advance(61)
     world.find(password=b"right")
     assert len(world.service.asked) == 5
+
+
+def test_a_name_that_is_unknown_is_as_quick_as_one_that_is_known(world: World) -> None:
+    """Else the second question about a name tells whether it is known."""
+    for _ in range(3):
+        assert world.find("alice") is not None
+        assert world.find("bob") is None
+    assert [each["user"] for each in world.service.asked] == ["alice", "bob"]
+    world.clock.advance(61)
+    world.service.answer = lambda request, question: json.dumps(
+        {"user": question["user"], "key_prefix": "home/"}
+    ).encode()
+    assert world.find("bob") is not None
+    world.clock.advance(61)
+    world.be_away()
+    assert world.find("bob") is not None
+
+
+def test_a_refusal_is_not_used_while_the_service_is_away(world: World) -> None:
+    assert world.find("bob") is None
+    world.clock.advance(61)
+    world.be_away()
+    with pytest.raises(SourceAway):
+        world.find("bob")
+    (facts,) = world.events.facts("user-source-away")
+    assert facts["stale"] is False
+
+
+def test_an_answer_is_for_one_address_and_not_for_its_neighbours(world: World) -> None:
+    """The service may let in one address of a network, and refuse the next one."""
+    world.service.answer = lambda request, question: (
+        b"" if question["address"] != "2001:db8::1" else b'{"user": "alice", "key_prefix": "a/"}'
+    )
+    assert world.find(host="2001:db8::1") is not None
+    assert world.find(host="2001:db8::2") is None
+    assert world.find(host="::ffff:192.0.2.1") is None
+    addresses = ["2001:db8::1", "2001:db8::2", "192.0.2.1"]
+    assert [each["address"] for each in world.service.asked] == addresses
+
+
+def test_an_address_that_asks_for_many_does_not_push_out_what_others_need(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sftpgw.auth.sources.asked_source.MAX_ANSWERS", 10)
+    world.source = world.source_of(world)
+    world.service.answer = lambda request, question: json.dumps(
+        {"user": question["user"], "key_prefix": "home/"}
+    ).encode()
+    world.find("alice")
+    for number in range(50):
+        world.find(f"user{number}", host=f"2001:db8::{number}")
+    world.find("alice")
+    assert [each["user"] for each in world.service.asked].count("alice") == 1
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b".", b"..", b"a/b", b" a", b"a\nb", b"*", b"*partners", b"a" * 129, b"\xff"]
+)
+def test_what_is_no_name_is_not_sent_to_the_service(world: World, name: bytes) -> None:
+    live = LiveUsers({}, call_at_once)
+    chain = SourceChain(live, [world.source])
+    outcomes: list[Any] = []
+    attempt = LoginAttempt(name, "192.0.2.1")
+    Deferred.fromCoroutine(chain.user_of_password(attempt, b"pass")).addBoth(outcomes.append)
+    world.agent.flush()
+    assert outcomes == [PasswordRefusal.WRONG]
+    assert world.service.asked == []
 
 
 def test_an_answer_counts_for_its_password_and_its_address(world: World) -> None:
@@ -184,6 +254,7 @@ def test_a_user_whom_the_service_removes_is_forgotten(world: World) -> None:
     world.clock.advance(61)
     world.service.answer = lambda request, question: b"{}"
     assert world.find() is None
+    world.clock.advance(61)
     world.be_away()
     with pytest.raises(SourceAway):
         world.find()
@@ -228,7 +299,8 @@ def test_a_connection_that_fails_is_tried_again_and_an_answer_is_not(world: Worl
 )
 def test_nonsense_is_refused_and_told(world: World, answer: bytes, why: str) -> None:
     world.service.answer = lambda request, question: answer
-    assert world.find() is None
+    with pytest.raises(AnswerUnusable):
+        world.find()
     (facts,) = world.events.facts("user-source-answer-bad")
     assert facts["user"] == "alice"
     assert why in facts["reason"]
@@ -240,7 +312,8 @@ def test_a_compressed_answer_is_not_unpacked(world: World) -> None:
         return gzip.compress(b" " * 2**24)
 
     world.service.answer = packed
-    assert world.find() is None
+    with pytest.raises(AnswerUnusable):
+        world.find()
     (facts,) = world.events.facts("user-source-answer-bad")
     assert "compressed" in facts["reason"]
 
@@ -318,7 +391,7 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
     """Services take it for none, and answer as for a login by key: with the user."""
     world.service.answer = lambda request, question: b'{"user": "alice", "key_prefix": "home/"}'
     live = LiveUsers({}, call_at_once)
-    chain = SourceChain(live, live, [world.source], PLAIN_KEY_RULES)
+    chain = SourceChain(live, [world.source])
 
     def entering(password: bytes) -> list[Any]:
         outcomes: list[Any] = []
@@ -328,9 +401,26 @@ def test_an_empty_password_is_for_files_only(world: World) -> None:
         world.agent.flush()
         return outcomes
 
-    assert entering(b"") == [None]
+    assert entering(b"") == [PasswordRefusal.WRONG]
     assert world.service.asked == []
     assert entering(b"right") == [User.with_home("alice", "bucket", "home/")]
+
+
+@pytest.mark.parametrize("kind", ["away", "nonsense", "wrong"])
+def test_a_service_that_fails_is_no_failure_of_the_client(world: World, kind: str) -> None:
+    live = LiveUsers({}, call_at_once)
+    chain = SourceChain(live, [world.source])
+    if kind == "away":
+        world.be_away()
+    elif kind == "nonsense":
+        world.service.answer = lambda request, question: b"<html>"
+    outcomes: list[Any] = []
+    attempt = LoginAttempt(b"alice", "192.0.2.1")
+    entered = Deferred.fromCoroutine(chain.user_of_password(attempt, b"guess"))
+    entered.addBoth(outcomes.append)
+    world.agent.flush()
+    is_judged = kind == "wrong"
+    assert outcomes == [PasswordRefusal.WRONG if is_judged else PasswordRefusal.UNDECIDED]
 
 
 def test_so_many_at_once_and_one_address_does_not_stop_others(world: World) -> None:
@@ -363,3 +453,17 @@ def test_the_same_question_is_asked_once_at_a_time() -> None:
 def test_no_password_is_kept(world: World) -> None:
     world.find(password=b"right")
     assert "right" not in repr(vars(world.source))
+
+
+def test_what_files_say_of_all_users_counts_for_remembered_answers() -> None:
+    world = World()
+    assert world.find().mounts[0].bucket == "bucket"
+    before = len(world.service.asked)
+    world.rules = "partners"
+    assert world.find().mounts[0].bucket == "partners"
+    assert world.find() is not None
+    assert len(world.service.asked) == before, "the service is not asked for that"
+    world.rules = "wrong"
+    with pytest.raises(AnswerUnusable):
+        world.find()
+    assert world.events.facts("user-source-answer-bad") != []

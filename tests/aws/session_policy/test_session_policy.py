@@ -87,6 +87,21 @@ def test_a_drop_box_can_neither_read_nor_list() -> None:
     assert not may_list(policy, "in/")
 
 
+def test_who_sees_nothing_can_neither_read_nor_list_whatever_else_is_permitted() -> None:
+    """``overwrite`` gave s3:GetObject, and ``delete`` and ``mkdir`` gave s3:ListBucket."""
+    granted = Permission.UPLOAD | Permission.OVERWRITE | Permission.DELETE | Permission.MKDIR
+    policy = policy_of(Mount("uploads", "in/", permissions=granted))
+    for action in ("s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"):
+        assert may(policy, action, "in/a")
+    for action in ("s3:GetObject", "s3:GetObjectTagging", "s3:PutObjectTagging"):
+        assert not may(policy, action, "in/a")
+    assert not may_list(policy, "in/")
+    for more in (Permission.RENAME, Permission.SETSTAT):  # copies of what the session has stored
+        policy = policy_of(Mount("uploads", "in/", permissions=granted | more))
+        assert may(policy, "s3:GetObject", "in/a")
+        assert not may_list(policy, "in/")
+
+
 def test_characters_with_a_meaning_stand_for_themselves() -> None:
     policy = policy_of(Mount("uploads", "a*b/c?d/${x}/"))
     assert may(policy, "s3:GetObject", "a*b/c?d/${x}/file")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+from twisted.internet.defer import Deferred
+
+from sftpgw.errors import AccessDenied, LimitReached
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
 from sftpgw.model.store import ObjectName
-from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.model.users import User
+from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.results import result_of
 
 HOME = "home/alice/"
@@ -77,3 +82,43 @@ def test_a_rewrite_of_a_stored_object_is_no_transfer(gateway: GatewayInMemory) -
             return gateway.transfers.views()
 
     assert result_of(look_meanwhile()) == ()
+
+
+OTHERS = ObjectName("bucket", "home/bob/a")
+
+
+def test_a_session_is_told_of_nothing_outside_of_its_mounts(gateway: GatewayInMemory) -> None:
+    """Nothing asks a store about it, so that no policy could refuse it."""
+    bob = User.with_home("bob", "bucket", "home/bob/")
+    upload = result_of(gateway.tree(bob).open_writer(b"/a", WriteIntent(), NO_CHANGES))
+    registry = gateway.transfers
+    seen = registry.seen_from(ALICE.mounts)
+    for question in (
+        lambda: seen.newest(OTHERS),
+        lambda: seen.writing(OTHERS),
+        lambda: seen.to_be_closed(OTHERS, None),
+        lambda: seen.directly_under("bucket", "home/bob/"),
+        lambda: seen.writing_under("bucket", "home/"),
+        lambda: seen.has_uploads_under("bucket", "home/"),
+        lambda: seen.has_uploads_under("other", "home/alice/"),
+        lambda: result_of(seen.settled(OTHERS)),
+        lambda: seen.register(OTHERS, None),
+    ):
+        with pytest.raises(AccessDenied):
+            question()
+    assert registry.newest(OTHERS) is upload
+    assert not seen.has_uploads_under("bucket", HOME)
+    result_of(upload.abandon())
+
+
+def test_what_one_view_is_told_all_know(gateway: GatewayInMemory) -> None:
+    registry = gateway.transfers
+    seen = registry.seen_from(ALICE.mounts)
+    seen.begin_work()
+    waiting = Deferred.fromCoroutine(registry.idle())
+    assert not waiting.called
+    seen.end_work()
+    assert waiting.called
+    registry.drain()
+    with pytest.raises(LimitReached):
+        seen.require_open()

@@ -7,11 +7,26 @@ Must not know: which bytes have come, or how large the parts are (`uploads/plan/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sftpgw.model.units import KIB, MIB
 
 SMALL_BYTES = 256 * KIB
 """So few bytes cost less than a request: a file of this size need not wait for memory."""
+
+
+class SizeGrant(Protocol):
+    """What an upload may take of a quota."""
+
+    def extend(self, size_bytes: int) -> int:
+        """The file is to have at least this size. Returns up to which size it need not ask again.
+
+        :param size_bytes: the size.
+        :raises LimitReached: so much may not be stored.
+        """
+
+    def close(self) -> None:
+        """The upload has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class UploadLimits:
     :param file_bytes: how large the file may be; None if only the store limits it.
     :param tail_bytes: from this size on, a rest that is no whole part is sent when the client is
         lost; None if the upload is not suspended then.
+    :param grant: what is asked for space before the file grows; None if no quota holds.
     """
 
     concurrency: int = 4
@@ -38,6 +54,7 @@ class UploadLimits:
     early_part_bytes: int | None = None
     tail_bytes: int | None = None
     file_bytes: int | None = None
+    grant: SizeGrant | None = None
 
 
 DEFAULT_LIMITS = UploadLimits()

@@ -91,6 +91,7 @@ class UploadPlan:
         for a file that starts empty.
     :param appends: whether all bytes go to the end of the file.
     :param may_skip: whether the first write may leave a gap before it.
+    :ivar grant: what it may take of quotas; None if no quota holds.
     :ivar memory_need: how much memory it needs, and whether its client has to wait.
     :ivar may_copy: whether parts may be copied: from the base object, or from staging objects.
     :ivar phase: how far the upload has come.
@@ -116,6 +117,7 @@ class UploadPlan:
         self._resumed = base if isinstance(base, ResumedParts) else ResumedParts()
         edited = base if isinstance(base, BaseObject) else None
         self.may_copy = layout.stagings is not None or (edited is not None and edited.can_copy)
+        self.grant = limits.grant
         self._tail_bytes = limits.tail_bytes if edited is None else None
         self._sealer = PartSealer(layout, limits, edited, self._resumed)
         self._overlay = self._sealer.overlay

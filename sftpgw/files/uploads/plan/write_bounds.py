@@ -8,7 +8,8 @@ Rules
 1. Writes may come in any order as long as they end within `reorder_bytes` behind the first byte
    that is missing. Farther away they fail at once.
 2. Sealed bytes cannot be changed any more: a write into them fails.
-3. No file gets larger than the user's files may be, or than an object can be.
+3. No file gets larger than the user's files may be, than a quota has space for, or than an object
+   can be.
 4. Where the client may believe that the file has more bytes than are here (`may_skip` is False), a
    gap before the first write is a mistake: it would go on with an upload that is gone.
 """
@@ -31,6 +32,8 @@ class WriteBounds:
     # One for each open file.
     __slots__ = (
         "_file_bytes",
+        "_grant",
+        "_granted_bytes",
         "_may_skip",
         "_overlay",
         "_reorder_bytes",
@@ -42,6 +45,8 @@ class WriteBounds:
         self._overlay = sealer.overlay
         self._reorder_bytes = limits.reorder_bytes
         self._file_bytes = limits.file_bytes
+        self._grant = limits.grant
+        self._granted_bytes = 0
         self._may_skip = may_skip
 
     def require_write(self, offset: int, stop: int) -> None:
@@ -59,14 +64,16 @@ class WriteBounds:
         self.require_room(stop)
 
     def room_bytes(self) -> int:
-        """How many bytes complete the part, or exceed the size that the file may have.
+        """How many bytes complete the part, or exceed the size that was allowed so far.
 
         Fewer bytes in order need no other check. 0 if those that are here are not in order.
         """
         room_bytes = self._sealer.part_room_bytes()
-        if self._file_bytes is None:
-            return room_bytes
-        return max(0, min(room_bytes, self._file_bytes + 1 - self._overlay.written_stop))
+        if self._file_bytes is not None:
+            room_bytes = min(room_bytes, self._file_bytes + 1 - self._overlay.written_stop)
+        if self._grant is not None:
+            room_bytes = min(room_bytes, self._granted_bytes + 1 - self._overlay.written_stop)
+        return max(0, room_bytes)
 
     def require_size(self, size_bytes: int) -> None:
         """The file can have this size.
@@ -93,6 +100,8 @@ class WriteBounds:
                 f"{self._file_bytes} (users.ini max_file_size)"
             )
         self._sealer.require_capacity(stop)
+        if self._grant is not None and stop > self._granted_bytes:
+            self._granted_bytes = self._grant.extend(stop)
 
     def require_no_gap(self, offset: int) -> None:
         """The first write may be at this offset.

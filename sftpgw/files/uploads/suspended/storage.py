@@ -15,7 +15,8 @@ Rules
    other one fails.
 5. For sessions, a record that cannot be read counts as none. The expiry reports a record whose GET
    the store refuses: its upload is not known, so the sweeper must abort none. A record that makes
-   no sense protects no upload, and is removed when it is old.
+   no sense protects no upload, and is removed when it is old. One that is about another user's
+   file, or another file of the same user, than its name says makes no sense.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ class SuspendedRecords:
         new_memory: Callable[[], HeldMemory] | None = None,
     ) -> None:
         self._store = store
+        self._own_store = store.for_state()
         self._state_prefix_of = state_prefix_of
         self._events = events
         self._new_memory = new_memory
@@ -177,13 +179,27 @@ class SuspendedRecords:
         self, record: ObjectName, memory: HeldMemory | None
     ) -> tuple[ObjectInfo, SuspendedUpload] | None:
         try:
-            text = await read_state_object(self._store, record, memory)
-            return text.info, _parsed(text)
+            text = await read_state_object(self._own_store, record, memory)
+            return text.info, self._parsed(text)
         except NoSuchObject:
             return None
         except StoreTrouble as error:
             self._events.emit(PartialUnreadable(record=record.key, reason=error.message))
             return None
+
+    def _parsed(self, text: StateObject) -> SuspendedUpload:
+        """:raises StoreTrouble: the record makes no sense, or has the name of another one"""
+        record = text.info.name
+        try:
+            suspended = parse_record(text.data, record.bucket)
+        except ValueError as error:
+            raise StoreTrouble(
+                f"the record of a suspended upload cannot be read: {error}"
+            ) from None
+        state_prefix = self._state_prefix_of(record.bucket)
+        if record != record_name(state_prefix, suspended.user, suspended.upload.name):
+            raise StoreTrouble("the record of a suspended upload has the name of another one")
+        return suspended
 
     async def write(self, record: ObjectName, suspended: SuspendedUpload) -> None:
         """Write the record of an upload.
@@ -191,7 +207,7 @@ class SuspendedRecords:
         :raises PreconditionFailed, ConditionalConflict: there is one.
         """
         text = record_text(suspended)
-        await write_state_object(self._store, record, text, WriteCondition.IF_ABSENT)
+        await write_state_object(self._own_store, record, text, WriteCondition.IF_ABSENT)
 
     async def claim(self, found: FoundUpload) -> SuspendedUpload | None:
         """Take the record away, and return what it says.
@@ -202,7 +218,7 @@ class SuspendedRecords:
         """
         await self._store.learn_capabilities(found.record.name.bucket)
         name = claim_name(self._state_prefix_of(found.upload.name.bucket), found.upload)
-        if not await claim(self._store, name, b"{}"):
+        if not await claim(self._own_store, name, b"{}"):
             return None
         try:
             return await self._take(found)
@@ -218,13 +234,13 @@ class SuspendedRecords:
                 return None
             if again is None or replace(_found(*again), record=found.record) != found:
                 return None
-            await self._store.delete(found.record.name)
+            await self._own_store.delete(found.record.name)
             return again[1]
 
     async def _forget(self, claim: ObjectName) -> None:
         """A claim that is left is swept later; until then the upload cannot be claimed."""
         try:
-            await self._store.delete(claim)
+            await self._own_store.delete(claim)
         except StoreError as error:
             self._events.emit(ClaimLeftBehind(record=claim.key, reason=error.message))
 
@@ -261,6 +277,7 @@ class SuspendedUploads:
             settings_of(bucket).state_prefix
         )
         self._events = context.events
+        self._quotas = context.quotas
         self._records = SuspendedRecords(
             context.store,
             self._state_prefix_of,
@@ -317,7 +334,7 @@ class SuspendedUploads:
         if not self.is_wanted:
             return ListPage((), (), None)
         prefix = directory_prefix(self._state_prefix_of(bucket), self._user, key_prefix)
-        return await self._store.list(bucket, prefix)
+        return await self._store.for_state().list(bucket, prefix)
 
     async def require_none(self, name: ObjectName, path: str) -> None:
         """Check that a file that is not stored is not suspended either.
@@ -361,11 +378,17 @@ class SuspendedUploads:
     async def drop(self, name: ObjectName, *, reason: str) -> bool:
         """Abort the suspended upload of a name; whether there was one. A GET, mostly."""
         found = await self.find(name)
-        return found is not None and await self._records.drop(found, reason=reason)
+        return found is not None and await self._abort(found, reason=reason)
 
     async def forget(self, found: FoundUpload, *, reason: str) -> None:
         """Abort an upload that was found, unless another session has claimed it."""
-        await self._records.drop(found, reason=reason)
+        await self._abort(found, reason=reason)
+
+    async def _abort(self, found: FoundUpload, *, reason: str) -> bool:
+        is_dropped = await self._records.drop(found, reason=reason)
+        if is_dropped and self._quotas is not None:
+            self._quotas.suspended_gone(found.upload.name, found.size_bytes)
+        return is_dropped
 
     async def published(self, name: ObjectName) -> None:
         """A file was stored: abort an older upload of it. Never raises."""
@@ -392,6 +415,8 @@ class SuspendedUploads:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, suspended):
                 return False
+        if self._quotas is not None:
+            self._quotas.suspended(name, suspended.size_bytes)
         self._events.emit(PartialKept(size_bytes=suspended.size_bytes, **facts))
         return True
 
@@ -408,7 +433,7 @@ class SuspendedUploads:
             raise StoreTrouble(f"the record before this one cannot be read: {error}") from None
         if before is None or before.began_seconds > suspended.began_seconds:
             return False
-        if not await self._records.drop(before, reason="a later upload was kept"):
+        if not await self._abort(before, reason="a later upload was kept"):
             return False
         await self._records.write(record, suspended)
         return True
@@ -494,11 +519,3 @@ def incomplete(found: FoundUpload, path: str) -> FileError:
 
 def _found(record: ObjectInfo, suspended: SuspendedUpload) -> FoundUpload:
     return FoundUpload(record, suspended.upload, suspended.size_bytes, suspended.began_seconds)
-
-
-def _parsed(text: StateObject) -> SuspendedUpload:
-    """:raises StoreTrouble: the record makes no sense."""
-    try:
-        return parse_record(text.data, text.info.name.bucket)
-    except ValueError as error:
-        raise StoreTrouble(f"the record of a suspended upload cannot be read: {error}") from None

@@ -1,14 +1,14 @@
-"""Sends questions to the web service that knows the users.
+"""Sends small requests to services that are not a store: sources of users.
 
 Knows: treq, and the bounds on time, size and number of requests.
 Must not know: what is asked, or what an answer means.
 
-HTTP is treq's here: a question comes with a login, and no byte of a file passes through it.
+HTTP is treq's here: a request comes with a login, and no byte of a file passes through it.
 
 Rules
 
 1. Up to `MAX_AT_ONCE` requests are under way. Addresses take turns for them (`aio.fair_slots`).
-2. A question takes `timeout_seconds` at most, with its wait and all its tries.
+2. A request takes `timeout_seconds` at most, with its wait and all its tries.
 3. Only a connection that was not made, or was lost before the answer, is tried again.
 4. Redirects are not followed: they could send passwords elsewhere.
 5. An answer has at most `MAX_ANSWER_BYTES`, and is not compressed: a small one could grow huge.
@@ -16,6 +16,8 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from treq.client import HTTPClient
@@ -30,8 +32,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from sftpgw.aio.fair_slots import FairSlots
-from sftpgw.auth.sources.chain import SourceAway
-from sftpgw.auth.sources.http_dialects import BadAnswer, HttpQuestion
+from sftpgw.errors import BadAnswer, SourceAway
 from sftpgw.model.clock import Clock
 from sftpgw.model.units import KIB
 
@@ -39,49 +40,76 @@ MAX_AT_ONCE = 32
 MAX_ANSWER_BYTES = 256 * KIB
 MAX_TRIES = 3
 
-_OK = 200
-_UNKNOWN = frozenset({404})
-_REFUSED = frozenset({401, 403})
 _LOST = (ConnectError, ConnectionLost, DNSLookupError, ResponseFailed)
 
 
-class HttpUserClient:
-    """Asks the service.
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """A request to a service.
+
+    :ivar method: GET or POST.
+    :ivar url: where to.
+    :ivar headers: what is sent beside the usual ones.
+    :ivar body: the body; empty for none.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, bytes] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnswer:
+    """What a service has answered.
+
+    :ivar status: the status of HTTP.
+    :ivar body: the whole body.
+    :ivar date: the service's clock, as its header ``Date`` has it; empty if it has none.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    date: str = ""
+
+
+class ServiceClient:
+    """Sends requests to one service.
 
     :param agent: makes the requests: Twisted's, which verifies certificates.
     :param clock: ends those that take too long.
-    :param timeout_seconds: how long a question may take.
-    :param token: sent as a bearer token; empty for none.
+    :param timeout_seconds: how long a request may take.
+    :param timeout_key: the setting that says so, for messages.
     """
 
-    def __init__(self, agent: Any, clock: Clock, timeout_seconds: float, token: str = "") -> None:
+    def __init__(self, agent: Any, clock: Clock, timeout_seconds: float, timeout_key: str) -> None:
         self._agent = _PlainAgent(agent)
         self._clock = clock
         self._timeout_seconds = timeout_seconds
-        self._token = token
+        self._timeout_key = timeout_key
         self._slots = FairSlots(MAX_AT_ONCE)
 
-    async def ask(self, source: str, question: HttpQuestion) -> bytes | None:
-        """The body of the answer; None if the service refuses or does not know the user.
+    async def send(self, source: str, request: ServiceRequest) -> ServiceAnswer:
+        """The answer, whatever its status.
 
         :param source: the client's address, which takes turns with others.
-        :param question: the request.
+        :param request: the request.
         :raises SourceAway: there is no answer.
         :raises BadAnswer: it is too long, or compressed.
         """
-        asking = Deferred.fromCoroutine(self._ask(source, question))
-        asking.addTimeout(self._timeout_seconds, self._clock)  # type: ignore[arg-type]
+        sending = Deferred.fromCoroutine(self._try(source, request))
+        sending.addTimeout(self._timeout_seconds, self._clock)  # type: ignore[arg-type]
         try:
-            return await asking
+            return await sending
         except TimeoutError:
-            text = f"no answer within {self._timeout_seconds:g} s ([auth] http_timeout)"
+            text = f"no answer within {self._timeout_seconds:g} s ({self._timeout_key})"
             raise SourceAway(text) from None
 
-    async def _ask(self, source: str, question: HttpQuestion) -> bytes | None:
+    async def _try(self, source: str, request: ServiceRequest) -> ServiceAnswer:
         async with self._slots.slot((source,)):
             for tries_left in reversed(range(MAX_TRIES)):
                 try:
-                    return await self._send(question)
+                    return await self._send(request)
                 except _LOST as error:
                     if _was_cancelled(error):
                         raise CancelledError from None
@@ -89,33 +117,27 @@ class HttpUserClient:
                         raise SourceAway(_reason(error)) from None
         raise AssertionError("the loop returns or raises")
 
-    async def _send(self, question: HttpQuestion) -> bytes | None:
-        headers = Headers({name.encode(): [value] for name, value in question.headers.items()})
-        if self._token:
-            headers.setRawHeaders(b"Authorization", [f"Bearer {self._token}".encode()])
-        # A client of its own for each question: cookies are not kept.
-        client = HTTPClient(self._agent, data_to_body_producer=_QuestionBody)
+    async def _send(self, request: ServiceRequest) -> ServiceAnswer:
+        headers = Headers({name.encode(): [value] for name, value in request.headers.items()})
+        # A client of its own for each request: cookies are not kept.
+        client = HTTPClient(self._agent, data_to_body_producer=_RequestBody)
         response = await client.request(
-            question.method,
-            question.url,
+            request.method,
+            request.url,
             headers=headers,
-            data=question.body or None,
+            data=request.body or None,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._clock,  # type: ignore[arg-type]
         )
         answer = _AnswerBody()
         response.deliverBody(answer)
-        body = await answer.whole
-        if response.code == _OK:
-            return body
-        if response.code in _UNKNOWN | _REFUSED:
-            return None
-        raise SourceAway(f"the service answers with status {response.code}")
+        (date,) = response.headers.getRawHeaders("Date", [""])[:1]
+        return ServiceAnswer(response.code, await answer.whole, date)
 
 
 @implementer(IBodyProducer)
-class _QuestionBody:
+class _RequestBody:
     """A small body, which is written at once. Twisted's own takes turns of the reactor for it.
 
     :param content: the body.

@@ -1,0 +1,1 @@
+"""Keeps out those who guess passwords and codes: delays, then bans that expire."""
