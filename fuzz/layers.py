@@ -267,7 +267,11 @@ class Recorder:
         for piece in pieces:
             self.written += piece
 
-    def hold(self, flush: object) -> bool:
+    @property
+    def held_back(self) -> Recorder:
+        return self
+
+    def before_release(self, call: object) -> bool:
         """Nothing is held back here."""
         return False
 

@@ -164,7 +164,7 @@ class SFTPProtocol:
             nothing_left = self._begin_all()
         finally:
             self._is_working = False
-            if self._outbox and not self._transport.hold(self._send_outbox):
+            if self._outbox and not self._transport.held_back.before_release(self._send_outbox):
                 self._send_outbox()
         if nothing_left:
             self._finish_if_done()
@@ -282,7 +282,7 @@ class SFTPProtocol:
         if not credit_bytes:
             self._transport.write(*buffers)
             return
-        with self._transport.cork():
+        with self._transport.held_back.cork():
             self._transport.write(*buffers)
             self._transport.consumed(credit_bytes)
 

@@ -196,7 +196,11 @@ class _ServersEnd:
     def __init__(self, wire: _Wire) -> None:
         self.write = wire.server_writes
 
-    def hold(self, flush: object) -> bool:
+    @property
+    def held_back(self) -> _ServersEnd:
+        return self
+
+    def before_release(self, call: object) -> bool:
         """Nothing is held back here."""
         return False
 

@@ -707,7 +707,11 @@ class Channel:
 
     def consumed(self, size_bytes: int) -> None: ...
 
-    def hold(self, flush: object) -> bool:
+    @property
+    def held_back(self) -> Channel:
+        return self
+
+    def before_release(self, call: object) -> bool:
         return False
 
     def cork(self) -> AbstractContextManager[None]:
