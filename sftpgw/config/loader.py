@@ -56,6 +56,10 @@ def _accept_role(user: User, stores: Stores, files: FilesSettings) -> None:
     """Any user is right."""
 
 
+MAX_SOCKET_PATH_BYTES = 100
+"""Linux takes 107, other systems 103."""
+
+
 def load_settings(
     config_path: Path | str,
     *,
@@ -99,7 +103,7 @@ def load_settings(
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _gateway_settings(parts["gateway"], given["gateway"], check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
-    auth = read_auth_settings(parts["auth"], given["auth"])
+    auth = read_auth_settings(parts["auth"], given["auth"], key_files.ldap)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
     lockout = _lockout_settings(parts["lockout"], given["lockout"])
     files = FilesSettings(**given["files"])
@@ -150,6 +154,7 @@ def _gateway_settings(
     gateway = _anchored(GatewaySettings(**given), section.file.parent)
     _check_listen(section, gateway, check_endpoint)
     _check_host_keys(section, gateway, check_host_key)
+    _check_control(section, gateway)
     return gateway
 
 
@@ -199,7 +204,14 @@ def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
         # Those that are there: an older gateway had the first one only.
         there = tuple(name for name in names if (folder / name).is_file())
         names = there or names[:1]
-    return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
+    control = str(folder / gateway.control) if gateway.control else ""
+    return replace(gateway, host_keys=tuple(str(folder / name) for name in names), control=control)
+
+
+def _check_control(section: Section, gateway: GatewaySettings) -> None:
+    if len(os.fsencode(gateway.control)) > MAX_SOCKET_PATH_BYTES:
+        text = f"the path of a socket has at most {MAX_SOCKET_PATH_BYTES} bytes; choose another one"
+        section.fault("control", text)
 
 
 def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Check) -> None:
