@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from sftpgw.errors import FileError, QuotaExceeded, StoreUnavailable
 from sftpgw.files.quotas.plan.quota import STEP_BYTES
@@ -80,6 +80,19 @@ class TestBytes:
         assert used(tree) == (0, 0)
         put(tree, b"a", MIB)
         assert str(gateway.events.facts("upload-failed")[0]["reason"]).startswith("no space")
+
+    def test_a_failed_upload_gives_back_before_its_parts_are_removed(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        tree = gateway.tree(limited(max_bytes=20 * MIB))
+        upload = begin(tree, b"a", 20 * MIB)
+        gate = gateway.store.hold("abort_upload")
+        refusal(lambda: upload.write(20 * MIB, b"y"))
+        ended = Deferred.fromCoroutine(upload.abandon())
+        assert not ended.called
+        assert used(tree) == (0, 0)
+        gate.open()
+        assert ended.called
 
     def test_an_announced_size_is_refused_at_once(self, tree: Tree) -> None:
         refusal(lambda: tree.open_writer(b"a", WriteIntent(expected_bytes=MIB + 1), NO_CHANGES))
