@@ -96,7 +96,10 @@ class QuotaState:
     @property
     def taken(self) -> Usage:
         """What is stored, and what uploads under way will add."""
-        return sum((each.taken for each in self.accounts), NOTHING_STORED)
+        total = NOTHING_STORED
+        for each in self.accounts:
+            total += each.taken
+        return total
 
     @property
     def left(self) -> Usage:
