@@ -1,4 +1,4 @@
-"""The ``sftpgw`` command: ``serve``, ``check``, ``demo``, ``hash-password`` and ``user``.
+"""The ``sftpgw`` command: ``serve``, ``check``, ``demo``, ``hash-password``, ``user``, ``bans``.
 
 ``serve`` and ``demo`` run twistd's application runner in this process, in the foreground. So
 ``twistd -n --pidfile= sftpgw --config FILE`` and ``sftpgw serve --config FILE`` are the same
@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from sftpgw import __version__
 from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES
 from sftpgw.auth.passwords import hash_password
+from sftpgw.ban_commands.ban_arguments import add_ban_commands
 from sftpgw.errors import GatewayError
 from sftpgw.user_commands.arguments import add_user_commands
 
@@ -104,6 +105,7 @@ def _parser() -> ArgumentParser:
     )
     hashing.set_defaults(run=_hash_password)
     add_user_commands(commands, _user)
+    add_ban_commands(commands, _bans)
     return parser
 
 
@@ -196,6 +198,12 @@ def _user(given: Namespace) -> int:
     from sftpgw.user_commands.runner import run_user_command  # noqa: PLC0415 - heavy, as above
 
     return run_user_command(given)
+
+
+def _bans(given: Namespace) -> int:
+    from sftpgw.ban_commands.ban_runner import run_ban_command  # noqa: PLC0415 - heavy, as above
+
+    return run_ban_command(given)
 
 
 def _hash_password(_given: Namespace) -> int:

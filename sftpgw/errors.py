@@ -253,3 +253,7 @@ class StoreUnreachable(StoreUnavailable):
 
 class CredentialsUnavailable(StoreError):
     """No credentials could be found or refreshed."""
+
+
+class RoleNotAssumed(CredentialsUnavailable):
+    """The sessions of a user have no credentials of their own. The log has said so."""

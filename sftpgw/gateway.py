@@ -30,12 +30,14 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
-from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.lockout.lockout import Lockout
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import LoginPortal, make_portal
+from sftpgw.auth.sources.asked_source import AskedUserSource
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
+from sftpgw.control.ban_requests import BanRequests
+from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -53,6 +55,7 @@ from sftpgw.model.settings import OnChange, OnDisconnect, Settings
 from sftpgw.model.steps import Steps
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_stores
+from sftpgw.s3.user_scopes import scopes_of_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -61,9 +64,11 @@ from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.account_sessions import AccountSessions
+from sftpgw.user_reload.directory_watch import DirectoryWatch
 from sftpgw.user_reload.plan import STEP_USERS, UserChanges
+from sftpgw.user_reload.rechecker import UserRechecker
 from sftpgw.user_reload.reloader import UserReloader
-from sftpgw.user_sources import chained
+from sftpgw.user_sources import chained, live_sources
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -129,12 +134,17 @@ class Gateway:
             environment=os.environ,
             limits=request_limits(settings, descriptor_limit()),
             weight_of=weight_of,
+            scopes_of=lambda store: scopes_of_store(
+                store, settings, deferToThread, reactor, self._events
+            ),
         )
         self._shared = self._make_shared()
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         self._sessions = AccountSessions(lambda: self.factory.connections)
+        sources = live_sources(self._users, settings, reactor, self._events)
+        self._rechecker = self._make_rechecker(sources)
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -144,9 +154,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(
-                self._make_authenticator(), self._make_avatar, lockout=self._make_lockout()
-            ),
+            portal=self._make_portal(sources),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -154,6 +162,7 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+        self._control = self._make_control()
 
     def _make_shared(self) -> SharedContext:
         """What all sessions share."""
@@ -190,13 +199,25 @@ class Gateway:
             weight_of=self._users.weight_of,
         )
 
-    def _make_authenticator(self) -> Authenticator:
-        return chained(self._users, self._settings, self._reactor, self._events)
+    def _make_rechecker(self, sources: list[AskedUserSource]) -> UserRechecker:
+        return UserRechecker(
+            sources if self._settings.auth.on_change is OnChange.DISCONNECT else (),
+            self._sessions,
+            is_outdated=self._users.is_outdated,
+            clock=self._reactor,
+            events=self._events,
+        )
 
-    def _make_lockout(self) -> Lockout:
+    def _make_portal(self, sources: list[AskedUserSource]) -> LoginPortal:
         settings = self._settings
         exempt_networks = settings.ssh.exempt_networks
-        return Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        return make_portal(chained(self._users, sources), self._make_avatar, lockout=lockout)
+
+    def _make_control(self) -> ControlService:
+        factory, events = self.factory, self._events
+        bans = BanRequests(factory.portal.lockout, factory.admission.forgive, events)
+        return ControlService(self._settings.gateway.control, bans.handlers, self._reactor, events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix
@@ -243,6 +264,7 @@ class Gateway:
             in_turns=self._in_turns,
             clock=self._reactor,
             events=self._events,
+            watch=lambda on_event: DirectoryWatch(self._reactor, on_event),
             follow=self._follow_changes,
         )
 
@@ -285,6 +307,8 @@ class Gateway:
         if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
+        self._rechecker.start()
+        self._control.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
@@ -330,6 +354,7 @@ class Gateway:
         if self._reloader is not None:
             self._reloader.stop()
         self._expiry.stop()
+        self._rechecker.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds
@@ -344,6 +369,7 @@ class Gateway:
         await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._at_most(QUOTAS_SECONDS, self._quotas.stop())
         await self._store.close()
+        await self._control.stop()
         self.log_limiter.flush()
         self.iterations.stop()
         self._garbage.stop()

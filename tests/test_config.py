@@ -130,9 +130,19 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+FILES_OF_AUTH = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
-JUDGED |= {"http_url": "https://idp.example/users"}
+JUDGED |= {
+    "http_url": "https://idp.example/users",
+    "ldap_url": "ldap://ldap.example",
+    "ldap_service_password_env": "LDAP_PASSWORD",
+    "ldap_name_attribute": "sAMAccountName",
+    "ldap_groups": "cn=partners,dc=example: others",
+    "ldap_attributes": "bucket = sftpBucket",
+}
 JUDGED |= {
     "sse": "kms",
     "sse_kms_key": "alias/mine",
@@ -140,6 +150,7 @@ JUDGED |= {
     "sse_kms_context": '{"a":"b"}',
     "acl": "private",
     "tags": "a=b",
+    "session_tags": "a=b",
     "expected_bucket_owner": "123456789012",
 }
 """Text for keys whose values are judged after they were parsed."""
@@ -149,9 +160,11 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
+    "session_tags": (("s3", "scoped_credentials", "yes"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -203,7 +216,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
+        **{file: str(tmp_path / text) for file in ("ca_file", "control", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
@@ -1039,6 +1052,11 @@ class TestObjectsOfMounts:
 
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
+    def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
+        lines = "   /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
+        users = load(GATEWAY_INI, self.MOUNTS + lines).users
+        assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
+
     def test_a_mount_wins_over_its_user(self, load: Load) -> None:
         lines = (
             "sse = kms\nsse_kms_key = k\ntags = by={username}\nsse /box = s3\nacl /box = private"
@@ -1058,6 +1076,14 @@ class TestObjectsOfMounts:
             ("sse_kms_key = k", "is of no use without sse = kms"),
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
+            (
+                "   /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "has the prefix that /box has, too; acl, tags must be the same at /twin",
+            ),
+            (
+                "   /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "has the prefix that /box has, too; sse must be the same at /twin",
+            ),
         ],
     )
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:

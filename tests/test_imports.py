@@ -37,6 +37,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
     "auth": frozenset({"aio", "http", "wire"}),
+    "control": frozenset({"aio", "auth"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
     "user_reload": frozenset({"aio"}),
@@ -45,16 +46,19 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["user_sources"] = frozenset({"auth", "aws", "http"})
+ALLOWED["user_sources"] = frozenset({"auth", "aws", "http", "wire"})
 ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
-ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
+ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal", "user_sources"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
 ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
+ALLOWED["ban_commands"] = frozenset({"config", "control", "terminal", "user_commands"})
 ALLOWED["policy_command"] = frozenset({"aws", "startup"})
-ALLOWED["cli"] = frozenset({"auth", "client_report", "policy_command", "tap", "user_commands"})
+ALLOWED["cli"] = frozenset(
+    {"auth", "ban_commands", "client_report", "policy_command", "tap", "user_commands"}
+)
 ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random
@@ -81,10 +85,12 @@ PURE = frozenset(
         "files.permissions",
         "files.silly_rename",
         "files.uploads.open_mode",
+        "model.bucket_names",
         "model.limits",
         "model.messages",
         "model.normalization",
         "model.numbers",
+        "model.object_settings",
         "model.records",
         "model.steps",
         "model.units",

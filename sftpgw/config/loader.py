@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,6 +45,19 @@ from sftpgw.model.settings import (
     StoreSettings,
 )
 from sftpgw.model.steps import finish
+from sftpgw.model.users import User
+
+RoleCheck = Callable[[User, Stores, FilesSettings], None]
+"""Raises ValueError, in words for the person who wrote the file, if a user's sessions cannot have
+credentials of their own in each store that wants that."""
+
+
+def _accept_role(user: User, stores: Stores, files: FilesSettings) -> None:
+    """Any user is right."""
+
+
+MAX_SOCKET_PATH_BYTES = 100
+"""Linux takes 107, other systems 103."""
 
 
 def load_settings(
@@ -58,6 +72,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    role_check: RoleCheck = _accept_role,
     other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -69,10 +84,10 @@ def load_settings(
     :param check_host_key: judges the path of a host key that exists.
     :param check_ca_file: judges the path of `ca_file`.
     :param check_proxy: judges `proxy`; must not repeat its password in its message.
-    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
-        addressed.
+    :param bucket_check: returns what judges whether a bucket of a store can be addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param role_check: judges whether a user's sessions can have credentials of their own.
     :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
@@ -86,27 +101,32 @@ def load_settings(
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    of_gateway = parts["gateway"], given["gateway"]
-    gateway = _gateway_settings(*of_gateway, check_endpoint, check_host_key)
+    gateway = _gateway_settings(parts["gateway"], given["gateway"], check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
-    auth = read_auth_settings(parts["auth"], given["auth"])
+    auth = read_auth_settings(parts["auth"], given["auth"], key_files.ldap)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
     lockout = _lockout_settings(parts["lockout"], given["lockout"])
-    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    _check_usual_bucket(parts["s3"], rules)
+    files = FilesSettings(**given["files"])
+    judge = partial(_judge_role, role_check, stores, files)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys), judge)
     trust = TrustFiles(parts["auth"], auth, key_files)
     of_users = UserFiles(other_users or users_file, rules, auth, trust)
-    users = _first_users(of_users, parts["s3"])
+    users = _first_users(of_users, parts["s3"], rules)
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise faults.error
-    files, told, named = FilesSettings(**given["files"]), tuple(faults.warnings), stores.named
+    told, named = tuple(faults.warnings), stores.named
     of_files = (auth, users.trust, users.make_user, of_users, lockout)
     return Settings(gateway, stores.s3, ssh, limits, files, users.users, told, named, *of_files)
 
 
-def _first_users(files: UserFiles, s3: Section) -> FileUsers:
+def _judge_role(check: RoleCheck, stores: Stores, files: FilesSettings, user: User) -> None:
+    check(user, stores, files)
+
+
+def _first_users(files: UserFiles, s3: Section, rules: UserRules) -> FileUsers:
     """The users at the start, where all faults are told together."""
+    _check_usual_bucket(s3, rules)
     loaded, faults = files.load(), s3.faults
     faults.extend(loaded.faults)
     users = finish(files.judge(loaded.texts, loaded.trust, faults))
@@ -134,6 +154,7 @@ def _gateway_settings(
     gateway = _anchored(GatewaySettings(**given), section.file.parent)
     _check_listen(section, gateway, check_endpoint)
     _check_host_keys(section, gateway, check_host_key)
+    _check_control(section, gateway)
     return gateway
 
 
@@ -183,7 +204,14 @@ def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
         # Those that are there: an older gateway had the first one only.
         there = tuple(name for name in names if (folder / name).is_file())
         names = there or names[:1]
-    return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
+    control = str(folder / gateway.control) if gateway.control else ""
+    return replace(gateway, host_keys=tuple(str(folder / name) for name in names), control=control)
+
+
+def _check_control(section: Section, gateway: GatewaySettings) -> None:
+    if len(os.fsencode(gateway.control)) > MAX_SOCKET_PATH_BYTES:
+        text = f"the path of a socket has at most {MAX_SOCKET_PATH_BYTES} bytes; choose another one"
+        section.fault("control", text)
 
 
 def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Check) -> None:

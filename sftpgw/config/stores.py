@@ -135,6 +135,9 @@ def _check_together(section: Section, store: StoreSettings) -> None:
 
     _check_encryption(section, store)
 
+    if store.session_tags and not store.scoped_credentials:
+        section.fault("session_tags", "is of no use without scoped_credentials = yes")
+
 
 def _check_encryption(section: Section, store: StoreSettings) -> None:
     has_own_key = bool(store.sse_c_key_file or store.sse_c_key_env)

@@ -119,6 +119,7 @@ def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
             given.fault("is about a part of a mount; write the path of the mount itself")
     if any(key in OBJECT_FIELDS for key, _ in said.given):
         mounts = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
+        _judge_twins(mounts, lines, stores)
     return with_rules(mounts, _settings_of_paths(said, lines))
 
 
@@ -155,6 +156,21 @@ def _objects_of(mount: Mount, said: UserValues, stores: Stores) -> ObjectSetting
 
 
 Lines = dict[Path, tuple[MountLine, GivenValue]]
+
+
+def _judge_twins(mounts: list[Mount], lines: Lines, stores: Stores) -> None:
+    """An object is stored in one way, by whatever path: two mounts of one prefix must agree."""
+    first: dict[tuple[str, str], Mount] = {}
+    for mount in mounts:
+        twin = first.setdefault((mount.bucket, mount.key_prefix), mount)
+        above = stores.of(mount.bucket).objects
+        ways = [each.objects.under(above) for each in (twin, mount)]
+        differing = [name for name in OBJECT_FIELDS if len({getattr(w, name) for w in ways}) > 1]
+        if differing:
+            lines[mount.path][1].fault(
+                f"has the prefix that {path_text(twin.path)} has, too; {', '.join(differing)} must "
+                f"be the same at {path_text(mount.path)}"
+            )
 
 
 def _lines(said: UserValues) -> Lines:

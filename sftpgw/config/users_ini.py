@@ -29,6 +29,7 @@ from sftpgw.model.settings import Stores, StoreSettings
 from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import (
     NO_KEYS,
+    AssumedRole,
     AuthorizedKey,
     LoginMethod,
     LoginRules,
@@ -65,6 +66,8 @@ class UserRules:
     :ivar bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :ivar has_authorities: a user may log in with a certificate, and needs no key or password.
+    :ivar role_check: judges whether a user's sessions can have credentials of their own; raises
+        ValueError as a `Check`.
     """
 
     stores: Stores
@@ -72,6 +75,7 @@ class UserRules:
     check_hash: Check
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str
     has_authorities: bool = False
+    role_check: Callable[[User], None] = lambda user: None
 
 
 @dataclass(slots=True)
@@ -290,13 +294,27 @@ def made_user(layers: Sequence[Section], rules: UserRules) -> Steps[User]:
         "authorized_keys": {key.blob: key.options for key in keys if not key.is_authority},
         "authorities": {key.blob: key.options for key in keys if key.is_authority} or NO_KEYS,
     }
-    return User(
+    user = User(
         name,
         mounts or (Mount(rules.stores.s3.bucket, AT_FAULT),),
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
         _limits(_of_fields(LIMIT_FIELDS, values), quotas_of(said, mounts)),
+        role=AssumedRole(values["role_arn"]) if "role_arn" in values else None,
     )
+    _check_role(user, own, rules)
+    return user
+
+
+def _check_role(user: User, section: Section, rules: UserRules) -> None:
+    """Find a user whose sessions could not have credentials of their own."""
+    if any(store.scoped_credentials for store in rules.stores.all):
+        try:
+            rules.role_check(user)
+        except ValueError as error:
+            section.fault("", error)
+    elif user.role is not None:
+        section.fault("role_arn", "is of no use without scoped_credentials = yes")
 
 
 def _of_fields(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:

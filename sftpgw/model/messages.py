@@ -19,6 +19,10 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     ),
     (errors.PreconditionFailed, "the file was changed by another client meanwhile"),
     (errors.ConditionalConflict, "the file was changed by another client meanwhile"),
+    (
+        errors.RoleNotAssumed,
+        "the gateway gets no access to your files just now; try again later, or tell the operator",
+    ),
     (errors.CredentialsUnavailable, "the gateway has no valid credentials; tell the operator"),
     (
         errors.PartsMustBeEqual,

@@ -143,6 +143,18 @@ class UserLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class AssumedRole:
+    """The role that a user's sessions assume, in stores that scope credentials.
+
+    :ivar arn: the role; empty for that of the store.
+    :ivar policy: the session policy, in place of that which is made of the mounts; empty for none.
+    """
+
+    arn: str = ""
+    policy: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A user.
 
@@ -152,6 +164,8 @@ class User:
     :ivar login: how the user may log in.
     :ivar limits: what is limited for this user.
     :ivar source: the source that has named the user; empty for users of files.
+    :ivar is_of_password: whether the source has named the user for a password that it has verified.
+    :ivar role: the role of the user's sessions; None for that of the store.
     """
 
     name: str
@@ -160,6 +174,8 @@ class User:
     login: LoginRules = LoginRules()
     limits: UserLimits = UserLimits()
     source: str = field(default="", compare=False)
+    is_of_password: bool = field(default=False, compare=False)
+    role: AssumedRole | None = None
 
     @classmethod
     def with_home(

@@ -34,6 +34,7 @@ from sftpgw.s3.checksums import any_checksum
 from sftpgw.s3.headers import object_info, stored_size
 from sftpgw.s3.resumable_get import ResumableGet
 from sftpgw.s3.s3_request import Response, S3Request
+from sftpgw.s3.session_scope import SessionScope
 from sftpgw.wire import s3xml
 
 
@@ -75,8 +76,42 @@ class ObjectReads:
             return object_info(name, size_bytes, response.headers), response.headers
 
         headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
-        request = S3Request("HeadObject", "HEAD", name.bucket, name.key, headers=headers)
-        return await self._executor.send_for(request, read)
+        scope = self._executor.context.scope
+        request = S3Request(
+            "HeadObject",
+            "HEAD",
+            name.bucket,
+            name.key,
+            headers=headers,
+            hides_missing=scope is not None and scope.hides_missing,
+        )
+        try:
+            return await self._executor.send_for(request, read)
+        except AccessDenied as error:
+            if scope is None or not request.hides_missing:
+                raise
+            await self._require_denied(name, scope, error)
+        return await self._executor.send_for(replace(request, hides_missing=False), read)
+
+    async def _require_denied(
+        self, name: ObjectName, scope: SessionScope, error: AccessDenied
+    ) -> None:
+        """Check that an object exists that the store has refused to show. A LIST.
+
+        If it does, ask again: that is a failure to log.
+
+        :raises NoSuchObject: it does not exist.
+        :raises AccessDenied: that is how it is meant to be: the user may not read it, or may not
+            list it, so that S3 does not tell.
+        """
+        rights = scope.rights_on(name)
+        if not rights.lists:
+            raise error
+        page = await self.list(name.bucket, name.key, limit=1)
+        if not any(found.name == name for found in page.objects):
+            raise NoSuchObject(f"{name}: is not listed", code="NoSuchKey", status=404) from error
+        if not rights.reads:
+            raise error
 
     async def exists(self, name: ObjectName) -> bool:
         """HeadObject; whether the object exists."""
@@ -92,8 +127,17 @@ class ObjectReads:
         if wanted is not None and not 0 <= wanted.start < wanted.stop:
             raise StoreError("an empty range", code="BadRequest")
         self._require_findable(name)
-        download = ResumableGet(name, wanted, sink, if_match)
-        await self._executor.stream(download.next_request, download)
+        scope = self._executor.context.scope
+        hides_missing = scope is not None and scope.hides_missing
+        download = ResumableGet(name, wanted, sink, if_match, hides_missing=hides_missing)
+        try:
+            await self._executor.stream(download.next_request, download)
+        except AccessDenied as error:
+            if scope is None or not hides_missing:
+                raise
+            await self._require_denied(name, scope, error)
+            download.hides_missing = False
+            await self._executor.stream(download.next_request, download)
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
         request = S3Request(

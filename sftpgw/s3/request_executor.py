@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,15 +18,19 @@ from twisted.internet.task import deferLater
 
 from sftpgw.aws.credentials import CredentialSource
 from sftpgw.errors import (
+    AccessDenied,
     CredentialsUnavailable,
     NoSuchObject,
+    NotSignedForSession,
     PreconditionFailed,
     RangeNotSatisfiable,
+    RoleNotAssumed,
     StoreError,
     StoreUnavailable,
 )
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.credential_events import OwnCredentialsWithheld
 from sftpgw.model.events.store_events import (
     ClockCorrected,
     CredentialsUnavailableEvent,
@@ -61,7 +66,7 @@ from sftpgw.s3.s3_request import (
     Response,
     S3Request,
 )
-from sftpgw.s3.session_scope import SessionScopes
+from sftpgw.s3.session_scope import SessionScope, SessionScopes
 
 MAX_REASON_CHARACTERS = 500
 """The longest text of a store that is put into an event."""
@@ -228,7 +233,7 @@ class RequestExecutor:
         """Wait for a slot, sign and send."""
         request, scope, source = attempt.request, context.scope, self.credentials
         if scope is not None:
-            source = scope.source_for(request, source)
+            source = await _scoped_source(scope, request, source, context)
         path = (context.user, context.session, context.upload or request.operation)
         with self.queue.slot(request.bucket, path, is_slow=request.is_slow) as slot:
             if slot.ready is not None:
@@ -329,10 +334,36 @@ class _FailedAttempt:
         return self.error.fault
 
 
+async def _scoped_source(
+    scope: SessionScope, request: S3Request, own: CredentialSource, context: RequestContext
+) -> CredentialSource:
+    """What signs a request of a session. It has credentials: a request must not hold a slot while
+    it waits for some.
+
+    :raises NotSignedForSession: own credentials were asked for, and must not sign it.
+    :raises CredentialsUnavailable: there are none.
+    """
+    try:
+        source = scope.source_for(request, own)
+    except NotSignedForSession:
+        context.events.emit(
+            OwnCredentialsWithheld(
+                operation=request.operation, bucket=request.bucket, key=request.key
+            )
+        )
+        raise
+    if source is not own:
+        waiting = Deferred.fromCoroutine(source.current())
+        await _wait_while_wanted(waiting, context.cancel_token)
+    return source
+
+
 async def _current(source: CredentialSource, events: EventSink) -> ReadOnlyCredentials:
     """The credentials of a source. :raises CredentialsUnavailable: there are none"""
     try:
         return await source.current()
+    except RoleNotAssumed:
+        raise
     except CredentialsUnavailable as error:
         events.emit(CredentialsUnavailableEvent(reason=error.message))
         raise
@@ -348,7 +379,10 @@ def _final_error(last: _FailedAttempt, events: EventSink, facts: S3RequestFacts)
     kind = error_class(last.fault, request.missing)
     if kind is StoreError and _cannot_exist(request, last.fault):
         kind = NoSuchObject
-    if not issubclass(kind, _ROUTINE):
+    is_routine = issubclass(kind, _ROUTINE) or (
+        request.hides_missing and issubclass(kind, AccessDenied)
+    )
+    if not is_routine:
         event = S3GaveUp if issubclass(kind, StoreUnavailable) else S3RequestFailed
         events.emit(event(**facts))
     return kind(
@@ -387,7 +421,7 @@ def _require_wanted(request: S3Request, cancel_token: Cancellation | None) -> No
         raise StoreUnavailable(message, code=NOT_WANTED)
 
 
-async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation | None) -> None:
+async def _wait_while_wanted(waiting: Deferred[Any], cancel_token: Cancellation | None) -> None:
     """Wait until `waiting` fires, or `cancel_token` is cancelled."""
     if cancel_token is None:
         await waiting

@@ -48,11 +48,19 @@ class ResumableGet:
     :param wanted: the range; not empty, and may reach behind the end. None: all.
     :param sink: takes the object's properties and the bytes.
     :param if_match: the ETag that the object must have; None: any, and the same to the end.
+    :param hides_missing: as for `S3Request`; may be set later.
     """
 
     def __init__(
-        self, name: ObjectName, wanted: ByteRange | None, sink: BodySink, if_match: str | None
+        self,
+        name: ObjectName,
+        wanted: ByteRange | None,
+        sink: BodySink,
+        if_match: str | None,
+        *,
+        hides_missing: bool = False,
     ) -> None:
+        self.hides_missing = hides_missing
         self._name = name
         self._sink = sink
         self._if_match = if_match
@@ -80,7 +88,12 @@ class ResumableGet:
         if self._if_match:
             headers.append(("If-Match", self._if_match))
         return S3Request(
-            "GetObject", "GET", self._name.bucket, self._name.key, headers=tuple(headers)
+            "GetObject",
+            "GET",
+            self._name.bucket,
+            self._name.key,
+            headers=tuple(headers),
+            hides_missing=self.hides_missing,
         )
 
     def began(self, status: int, headers: Headers) -> None:

@@ -45,6 +45,8 @@ class S3Request:
     :param find_reason: asks the store for a reason why the request fails with status 500 each
         time; None if it finds none.
     :param source: the object that it copies from; None if it copies nothing.
+    :param hides_missing: a 403 may mean that the object is missing. The caller finds out, and the
+        log is not told of it.
     """
 
     operation: str
@@ -61,6 +63,7 @@ class S3Request:
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     find_reason: Callable[[], Awaitable[StoreError | None]] | None = None
     source: ObjectName | None = None
+    hides_missing: bool = False
 
     def without(self, lacking: frozenset[str]) -> S3Request:
         """The same request without the headers that need the capabilities in `lacking`."""

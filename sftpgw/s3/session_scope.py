@@ -31,6 +31,25 @@ COPY_OF_PIECE = "UploadPartCopy"
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixRights:
+    """What a user's credentials may do below a prefix.
+
+    :ivar bucket: the bucket.
+    :ivar prefix: what the keys begin with.
+    :ivar lists: whether they may list.
+    :ivar reads: whether they may read objects.
+    """
+
+    bucket: str
+    prefix: str
+    lists: bool
+    reads: bool
+
+
+NO_RIGHTS = PrefixRights("", "", lists=False, reads=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionScope:
     """The credentials of a session in one store.
 
@@ -38,12 +57,14 @@ class SessionScope:
     :ivar prefixes: the buckets and the prefixes of the user's mounts there.
     :ivar state_prefix: the prefix of the gateway's own keys.
     :ivar is_for_state: whether the view is for the gateway's own objects (rule 2).
+    :ivar rights: what the credentials may do; the longest prefix first.
     """
 
     credentials: CredentialSource
     prefixes: tuple[tuple[str, str], ...]
     state_prefix: str
     is_for_state: bool = False
+    rights: tuple[PrefixRights, ...] = ()
 
     def for_state(self) -> SessionScope:
         """The same, for the gateway's own objects."""
@@ -84,9 +105,29 @@ class SessionScope:
 
     def _has(self, bucket: str, key: str) -> bool:
         """Whether a key is below a mount of the user, and none of the gateway's own."""
-        return not key.startswith(self.state_prefix) and any(
+        is_own = key.startswith(self.state_prefix)
+        return not is_own and any(
             bucket == mounted and key.startswith(prefix) for mounted, prefix in self.prefixes
         )
+
+    @property
+    def hides_missing(self) -> bool:
+        """Whether a 403 may mean that an object is missing.
+
+        S3 tells that it is missing only to those who may list the whole bucket.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        """
+        return not self.is_for_state
+
+    def rights_on(self, name: ObjectName) -> PrefixRights:
+        """What the credentials may do with an object.
+
+        :param name: the object.
+        """
+        for each in self.rights:
+            if each.bucket == name.bucket and name.key.startswith(each.prefix):
+                return each
+        return NO_RIGHTS
 
 
 class SessionScopes(Protocol):

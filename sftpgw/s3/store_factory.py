@@ -66,6 +66,7 @@ def open_stores(
     limits: RequestLimits = USUAL_LIMITS,
     weight_of: Callable[[str], float] = lambda user: 1.0,
     clock: Clock | None = None,
+    scopes_of: Callable[[StoreSettings], SessionScopes | None] = lambda store: None,
     **others: Any,
 ) -> S3Client | StoreRouter:
     """One store of all that are configured; `close` it in the end. Does no I/O yet.
@@ -77,6 +78,7 @@ def open_stores(
     :param limits: how many requests may be under way, to all stores together.
     :param weight_of: returns the weight of a user, for the fair share of the requests at once.
     :param clock: as for `open_store`.
+    :param scopes_of: returns what gives sessions credentials of their own in a store, or None.
     :param others: the other arguments of `open_store`, the same for each store.
     """
     shared = SharedByStores(
@@ -85,7 +87,14 @@ def open_stores(
     )
     opened = {
         settings.name: open_store(
-            settings, reactor, events, work=work, clock=clock, shared=shared, **others
+            settings,
+            reactor,
+            events,
+            work=work,
+            clock=clock,
+            scopes=scopes_of(settings),
+            shared=shared,
+            **others,
         )
         for settings in stores
     }

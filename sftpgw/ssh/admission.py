@@ -111,7 +111,7 @@ class Admission(Protocol):
     def forgive(self, host: str) -> None:
         """End the penalties of an address: the operator vouches for it.
 
-        :param host: the address as text, of which the /64 counts if it is of IPv6.
+        :param host: the address as text, of which the /64 counts if it is of IPv6, or that /64.
         """
 
 
@@ -220,7 +220,7 @@ class ProcessAdmission:
 
     def forgive(self, host: str) -> None:
         """End the penalties of an address."""
-        address = address_of(host)
+        address = address_of(host.partition("/")[0])
         source = None if address is None else self._sources.get(site_of(address))
         if source is not None:
             source.penalty = Penalty(self._seconds())

@@ -72,18 +72,25 @@ class LoginProgress:
     def after(self, user: User, step: LoginStep) -> LoginProgress | None:
         """The progress with one more proof; None if it does not help.
 
-        The rules are those that the user has now: they may have changed since the last step.
-
-        :param user: whose proof it is.
+        :param user: whose proof it is; not another one than before (`is_of_another`).
         :param step: the proof.
         """
-        if self.user is not None and self.user.name != user.name:
+        if self.is_of_another(user):
             return None
         steps = (*self.steps, step)
         left = still_needed(user.login.require, [each.method for each in steps])
         if left is None:
             return None
         return replace(self, user=user, steps=steps, left=left)
+
+    def is_of_another(self, user: User) -> bool:
+        """Whether a user is not the one of the steps so far: has changed since, in anything.
+
+        What was proven then may not be proof any more: the key may be gone, or the password.
+
+        :param user: the user as the source has them now.
+        """
+        return self.user is not None and self.user != user
 
     @property
     def is_complete(self) -> bool:

@@ -25,6 +25,8 @@ Rules:
   needs. Before the first step all names are offered the same.
 - Another user name starts over, and what was proven counts as attempts then. sshd disconnects. All
   steps are one user's; the source of users is asked in each step but for the code.
+- A user who has changed between two steps starts over, too. Keys of earlier steps are judged again
+  at the end: one may have been revoked since.
 - The banner is sent once, before the reply to the first request.
 - A user who is disabled, has expired or comes from elsewhere is refused like a wrong proof.
 - A user who has authenticated may still be refused for having too many connections.
@@ -94,6 +96,7 @@ from sftpgw.ssh.prompts import (
     read_answer,
 )
 
+NOT_PROVEN = "a key of an earlier step does not count any more"
 NOT_NEXT = "the proof is right, but `require` of the user asks for another one first"
 
 MAX_WAITING_REQUESTS = 8
@@ -213,8 +216,12 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _start_over_for(self, name: bytes) -> None:
         """Forget what was proven for another user (RFC 4252, section 5)."""
         if name != self._progress.name:
-            self._failures += len(self._progress.steps)
-            self._progress = LoginProgress(name)
+            self._start_over(name)
+
+    def _start_over(self, name: bytes) -> None:
+        """Forget what was proven; it counts as attempts."""
+        self._failures += len(self._progress.steps)
+        self._progress = LoginProgress(name)
 
     def _offered_ways(self) -> list[bytes]:
         """The methods that can continue."""
@@ -273,6 +280,9 @@ class GatewayUserAuth(SSHUserAuthServer):
         if not isinstance(user, User):
             self._refuse(request, credentials, outcome)
             return
+        if progress.is_of_another(user):
+            self._start_over(request.name)
+            progress = self._progress
         key = credentials if isinstance(credentials, KeyCredentials) else None
         reached = progress.after(user, LoginStep(method_of(credentials), request.method, key))
         fault = self.portal.account_fault(user, self.transport.peer_host)
@@ -300,7 +310,11 @@ class GatewayUserAuth(SSHUserAuthServer):
     async def _open(self, request: LoginRequest, credentials: Any, reached: LoginProgress) -> None:
         """Make the avatar of a user who has proven enough, and let the user in."""
         assert reached.user is not None
-        outcome = await self._verdicts.on_user(reached.user)
+        outcome: Any = RefusedProof(NOT_PROVEN)
+        if await self._is_still_proven(reached):
+            outcome = await self._verdicts.on_user(reached.user)
+        else:
+            self._start_over(request.name)
         if self._is_over or self.transport.has_ended:
             if isinstance(outcome, OpenedLogin):
                 outcome.logout()  # too late
@@ -308,6 +322,13 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._admit(request, reached, outcome)
         else:
             self._fail(request, credentials, outcome)
+
+    async def _is_still_proven(self, reached: LoginProgress) -> bool:
+        """Whether keys of earlier steps count still: one may be revoked, or gone, by now."""
+        for step in reached.steps[:-1]:
+            if step.key is not None and await self._verdicts.on_proof(step.key) != reached.user:
+                return False
+        return True
 
     # Outcomes.
 

@@ -192,6 +192,15 @@ class SmallS3:
     def min_part_bytes(self, size_bytes: int) -> None:
         self._checks.min_part_bytes = size_bytes
 
+    def open_upload(self, upload_id: str, key: str, parts: dict[int, bytes]) -> None:
+        """Begin an upload without a request.
+
+        :param upload_id: its ID.
+        :param key: the key of its object.
+        :param parts: the parts that it has, by number.
+        """
+        self.uploads[upload_id] = _SmallUpload(key, parts)
+
     def respond(self, request: RecordedRequest) -> ScriptedResponse:
         """The response of a correct store."""
         url = urlsplit(request.target)
@@ -326,7 +335,7 @@ class SmallS3:
     def _upload_part(
         self, request: RecordedRequest, key: str, query: Mapping[str, str]
     ) -> ScriptedResponse:
-        upload, number = self._upload(query), int(query["partNumber"])
+        upload, number = self._upload(query, key), int(query["partNumber"])
         if "x-amz-copy-source" in request.headers:
             return self._copy_part(request, upload, number, key)
         checksum = self._checks.checked(request, request.body)
@@ -354,7 +363,7 @@ class SmallS3:
     def _complete(
         self, request: RecordedRequest, key: str, query: Mapping[str, str]
     ) -> ScriptedResponse:
-        upload = self._upload(query)
+        upload = self._upload(query, key)
         named = re.findall(rb"<PartNumber>(\d+)</PartNumber><ETag>(.*?)</ETag>", request.body)
         bodies = [upload.parts.get(int(number), b"") for number, _ in named]
         if [_etag(body).strip('"').encode() for body in bodies] != [
@@ -379,8 +388,7 @@ class SmallS3:
     def _abort(
         self, request: RecordedRequest, key: str, query: Mapping[str, str]
     ) -> ScriptedResponse:
-        if self._upload(query).key != key:
-            raise _Refused(404, "NoSuchUpload")
+        self._upload(query, key)
         if self.dialect.aborts:
             del self.uploads[query["uploadId"]]
         return ScriptedResponse(204)
@@ -388,7 +396,7 @@ class SmallS3:
     def _list_parts(
         self, request: RecordedRequest, key: str, query: Mapping[str, str]
     ) -> ScriptedResponse:
-        self._upload(query)
+        self._upload(query, key)
         return _document("ListPartsResult", UploadId=query["uploadId"])
 
     def _list_uploads(
@@ -439,10 +447,11 @@ class SmallS3:
             self._etags[key] = self.objects[key], etag
         return etag
 
-    def _upload(self, query: Mapping[str, str]) -> _SmallUpload:
-        if query["uploadId"] not in self.uploads:
+    def _upload(self, query: Mapping[str, str], key: str) -> _SmallUpload:
+        found = self.uploads.get(query["uploadId"])
+        if found is None or found.key != key:
             raise _Refused(404, "NoSuchUpload")
-        return self.uploads[query["uploadId"]]
+        return found
 
 
 def checksum_text(data: bytes) -> str:

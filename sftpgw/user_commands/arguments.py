@@ -5,12 +5,27 @@ Knows: commands and their arguments. Must not know: what a command does.
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 PLACES = ("sftpgw.ini", "/etc/sftpgw/sftpgw.ini")
 """Where sftpgw.ini is looked for without ``--config``."""
+
+
+def find_config(given: str | None) -> Path:
+    """The path of sftpgw.ini.
+
+    :param given: what ``--config`` says; None for the first of `PLACES` that exists.
+    :raises ValueError: there is no such file.
+    """
+    for place in (given,) if given else PLACES:
+        if os.path.exists(place):
+            return Path(place)
+    raise ValueError(f"there is no {given or ' and no '.join(PLACES)}; name it with --config")
+
 
 SECTION_OPTIONS = ("bucket", "key_prefix", "permissions", "groups", "require")
 """The keys of a section that ``add`` has options for; ``--prefix`` is `key_prefix`."""

@@ -7,7 +7,6 @@ Must not know: what an action does.
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from sftpgw.config.users_editor import EditRefused, UsersEditor, users_path
 from sftpgw.startup import faults_with_users
 from sftpgw.terminal import print_line
 from sftpgw.user_commands.actions import OperatorTerminal, UserActions
-from sftpgw.user_commands.arguments import PLACES, SECTION_OPTIONS
+from sftpgw.user_commands.arguments import SECTION_OPTIONS, find_config
 from sftpgw.user_commands.foreign_users import read_foreign_users
 from sftpgw.user_commands.shown_users import listed, shown
 
@@ -36,7 +35,7 @@ def run_user_command(given: Namespace) -> int:
     :returns: the exit status.
     """
     try:
-        config = _config_of(given.config)
+        config = find_config(given.config)
         users = users_path(config)
         editor = UsersEditor(users, lambda path: faults_with_users(config, path))
         terminal = OperatorTerminal(
@@ -53,13 +52,6 @@ def run_user_command(given: Namespace) -> int:
 
 def _print_error(text: object) -> None:
     print_line(f"sftpgw user: {text}", sys.stderr)
-
-
-def _config_of(given: str | None) -> Path:
-    for place in (given,) if given else PLACES:
-        if os.path.exists(place):
-            return Path(place)
-    raise EditRefused(f"there is no {given or ' and no '.join(PLACES)}; name it with --config")
 
 
 def _add(given: Namespace, actions: UserActions, *_: Path) -> None:

@@ -91,7 +91,7 @@ def may_stay(before: User, after: User) -> bool:
     :param before: the user as the session has them.
     :param after: the user as they are now.
     """
-    return before.login == after.login and before.mounts == after.mounts
+    return (before.login, before.mounts, before.role) == (after.login, after.mounts, after.role)
 
 
 def has_expired(user: User, now_seconds: float) -> bool:

@@ -45,6 +45,29 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["http://idp.example", "idp", "ftp://h", "https://u:p@h", "https://h/?a=b", "https://h:0"],
     ),
+    "ldap-urls": (
+        {
+            "ldap://a ldaps://b:1636/": ("ldap://a", "ldaps://b:1636"),
+            "ldap://[::1]": ("ldap://[::1]",),
+        },
+        ["a", "http://a", "ldap://", "ldap://u:p@a", "ldap://a/dc=x", "ldap://a?x", "ldap://a:0"],
+    ),
+    "plain-text": ({"ou=a b,dc={username}": "ou=a b,dc={username}"}, ["a\tb"]),
+    "attribute": ({"sAMAccountName": "sAMAccountName", "x-1": "x-1"}, ["a b", "1a", "a;binary"]),
+    "attribute-or-none": ({"pubKey": "pubKey", "none": ""}, ["a b", "1a", "a;binary"]),
+    "ldap-groups": (
+        {"a b: c\n cn=x,dc=y: d": (("a b", "c"), ("cn=x,dc=y", "d"))},
+        ["a", "a:", ": b", "a: b\n a: c"],
+    ),
+    "ldap-attributes": (
+        {
+            "bucket = sftpBucket\n mount=sftpMount": (
+                ("bucket", "sftpBucket"),
+                ("mount", "sftpMount"),
+            )
+        },
+        ["bucket", "= x", "bucket = x\n bucket = y", "no_key = x", "password_hash = x"],
+    ),
     "table-name": ({"sftp-users_1.2": "sftp-users_1.2"}, ["ab", "a/b", "x" * 256]),
     "table-endpoint": (
         {
@@ -161,6 +184,10 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["project", "=x", "a=1 a=2", "a={home}", " ".join(f"t{n}=x" for n in range(11))],
     ),
+    "session-tags": (
+        {"team=x user={username}": (("team", "x"), ("user", "{username}"))},
+        ["team", "ip={client_ip}", "a=1 A=2", "aws:a=1"],
+    ),
     "account": ({"123456789012": "123456789012"}, ["1234", "a" * 12]),
     "state-prefix": (
         {".gw": ".gw/", "/a/b/": "a/b/", "p" * 900: "p" * 900 + "/"},
@@ -211,6 +238,10 @@ COMPANIONS = {
     "[lockout] ban_time": "[lockout]\nmax_ban_time = 365d\n",
     "[lockout] max_ban_time": "[lockout]\nban_time = 1s\n",
     "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
+    **dict.fromkeys(
+        ("[s3] session_tags", "[*] role_arn", "[USER] role_arn"),
+        "[s3]\nscoped_credentials = yes\n",
+    ),
     "[ssh] max_connections": "[ssh]\nmax_startups = 1:1:1\n",
     "[ssh] balancer_networks": "[gateway]\nlisten = haproxy:tcp:2022\n",
 }
@@ -349,8 +380,9 @@ def _of_user(user: User, field: str) -> Any:
         return getattr(user.mounts[0].access_at(()), field)
     if field == "mount":
         return tuple(mount for mount in user.mounts if mount.path)
-    if field == "groups":
-        return user.weight if user.weight != 1 else ()
+    if field in ("groups", "role_arn"):
+        role = user.role.arn if user.role is not None else ""
+        return role if field == "role_arn" else user.weight if user.weight != 1 else ()
     if field in ("quota_bytes", "quota_files"):
         quota = user.limits.quotas[0] if user.limits.quotas else QuotaLimits()
         return quota.max_bytes if field == "quota_bytes" else quota.max_files
@@ -456,13 +488,21 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
 
 
 FILES_OF_AUTH = tuple(
-    f"[auth] {key}" for key in ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+    f"[auth] {key}"
+    for key in (
+        "ca_keys",
+        "revoked_keys",
+        "http_ca_file",
+        "ldap_ca_file",
+        "ldap_service_password_file",
+        "http_token_file",
+    )
 )
 
 
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    of_folder = ("[gateway] host_keys", "[s3] ca_file", *FILES_OF_AUTH)
+    of_folder = ("[gateway] host_keys", "[gateway] control", "[s3] ca_file", *FILES_OF_AUTH)
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":

@@ -14,13 +14,17 @@ import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.address import IPv4Address
 
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
+from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.plan import Alternatives, first_methods
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust, RevokedKeys
 from sftpgw.model.settings import SshSettings
-from sftpgw.model.users import LoginMethod, User
+from sftpgw.model.users import NO_OPTIONS, LoginMethod, User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.testing.ssh_pairs import call_at_once, make_user, new_key
 from tests.ssh.test_login import (
@@ -58,14 +62,31 @@ class Steps(Login):
         self.now = float(NOW)
         self.hashed: list[str] = []
         self.users = {user.name: user for user in users}
-        authenticator = RecordAuthenticator(
+        self.trust = NO_TRUST
+        portal = make_portal(self, self._make_avatar, wall_clock=lambda: self.now)
+        super().__init__(portal, settings)
+
+    @property
+    def authenticator(self) -> RecordAuthenticator:
+        """That of the users as they are now."""
+        return RecordAuthenticator(
             StaticUserDirectory(self.users),
             self._hash,
             Decoys([DEFAULT_DECOY.replace("$12$", "$04$")]),
-            first_methods=first_methods(user.login.require for user in users),
+            first_methods=first_methods(user.login.require for user in self.users.values()),
+            key_rules=KeyRules(self.trust),
         )
-        portal = make_portal(authenticator, self._make_avatar, wall_clock=lambda: self.now)
-        super().__init__(portal, settings)
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        return self.authenticator.first_methods()
+
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        return await self.authenticator.user_of_key(attempt, key)
+
+    async def user_of_password(
+        self, attempt: LoginAttempt, password: bytes
+    ) -> User | PasswordRefusal:
+        return await self.authenticator.user_of_password(attempt, password)
 
     def _hash(self, source: str, function: Any, password: bytes, password_hash: str) -> Any:
         self.hashed.append(password_hash)
@@ -125,6 +146,49 @@ def test_a_key_and_then_a_password_by_either_method() -> None:
         else:
             login.password(b"secret")
         assert login.is_in
+
+
+def test_a_key_that_is_removed_between_two_steps_does_not_count() -> None:
+    login = Steps(user_with("alice", (KEY, PASSWORD)))
+    login.key()
+    login.users["alice"] = replace(
+        login.users["alice"],
+        login=replace(login.users["alice"].login, authorized_keys={b"another": NO_OPTIONS}),
+    )
+    login.password(b"secret")
+    assert not login.is_in
+    assert login.made == []
+    assert login.replies[-1] == ("publickey", False), "it begins anew"
+    login.users["alice"] = user_with("alice", (KEY, PASSWORD))
+    login.key()
+    login.password(b"secret")
+    assert login.is_in
+
+
+def test_a_password_that_is_changed_between_two_steps_does_not_count() -> None:
+    login = Steps(user_with("alice", (PASSWORD, KEY)))
+    login.password(b"secret")
+    alice = login.users["alice"]
+    login.users["alice"] = replace(alice, login=replace(alice.login, password_hash=HASH + "x"))
+    login.key()
+    assert not login.is_in
+    assert login.replies[-1][1] is False
+
+
+@pytest.mark.parametrize("last", [PASSWORD, TOTP])
+def test_a_key_that_is_revoked_between_two_steps_does_not_count(last: LoginMethod) -> None:
+    login = Steps(user_with("alice", (KEY, last)))
+    login.key()
+    login.trust = KeyTrust(revoked=RevokedKeys(frozenset({LOGIN_KEY.public().blob()})))
+    if last is PASSWORD:
+        login.password(b"secret")
+    else:
+        login.interact()
+        login.answer(code())
+    assert not login.is_in
+    assert login.made == []
+    told = login.events.facts("login-failed")[-1]
+    assert "does not count any more" in str(told)
 
 
 def test_a_password_and_a_code_in_one_conversation() -> None:
@@ -352,12 +416,12 @@ def test_the_rules_of_the_last_step_count() -> None:
     """They have changed since the first one: what was proven must fit the new ones."""
     login = Steps(user_with("alice", (KEY, PASSWORD)), user_with("bob"))
     login.key()
-    user = user_with("alice", (PASSWORD, KEY))
-    authenticator: Any = login.pair.server.context.portal._authenticator
-    authenticator._directory._users["alice"] = user
+    login.users["alice"] = user_with("alice", (PASSWORD, KEY))
     login.password(b"secret")
-    assert login.replies[-1][1] is False
+    assert login.replies[-1] == ("publickey", True), "it begins anew"
     assert not login.is_in
+    login.key()
+    assert login.is_in
 
 
 def test_pipelined_steps_are_answered_in_order() -> None:

@@ -14,7 +14,8 @@ Rules
 4. An answer that makes no sense is none: the user is refused, what was wrong is logged, and the
    last good answer is not used in its place. The attempt is not the client's fault.
 5. Questions about the same user, address and password that are under way are one question.
-6. An answer is for one address, since a source may tell them apart, unless it has records: these
+6. What files say of all users counts for remembered answers, too, once it has changed.
+7. An answer is for one address, since a source may tell them apart, unless it has records: these
    are the same for all. Addresses, and IPv6 /64s, share
    the room for answers (`aio.lru.SharedLRU`): one of them does not push out what others need.
    Refusals have room of their own: they cost a client no proof.
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sftpgw.aio.lru import SharedLRU
@@ -77,10 +78,14 @@ class _Answer:
 
     :ivar user: the user; None if the source refuses or does not know the user.
     :ivar seconds: when it was said.
+    :ivar said: what the user was made of.
+    :ivar rules: the rules by which the user was made.
     """
 
     user: User | None
     seconds: float
+    said: GivenUser | None = None
+    rules: object = None
 
 
 class AskedUserSource:
@@ -95,6 +100,8 @@ class AskedUserSource:
     :param secret: makes the digests of passwords; random, and kept nowhere.
     :param has_records: the source has records of users with hashes of passwords, the same for each
         address, and verifies nothing.
+    :param rules_of: returns another object once `make_user` makes other users of the same answers,
+        since files of users have changed.
     """
 
     def __init__(
@@ -108,7 +115,9 @@ class AskedUserSource:
         events: EventSink,
         secret: bytes,
         has_records: bool = False,
+        rules_of: Callable[[], object] = lambda: None,
     ) -> None:
+        self._rules_of = rules_of
         self._name = name
         self._asker = asker
         self._make_user = make_user
@@ -126,6 +135,41 @@ class AskedUserSource:
         """Whether the source verifies passwords. If not, its users have hashes of them."""
         return not self._has_records
 
+    @property
+    def name(self) -> str:
+        """Which source it is."""
+        return self._name
+
+    @property
+    def cache_seconds(self) -> float:
+        """How long an answer counts."""
+        return self._times.cache_seconds
+
+    def may_look_again(self, user: User) -> bool:
+        """Whether the source can be asked about a user who is logged in, whose password is gone.
+
+        :param user: a user whom it has found.
+        """
+        return self._has_records or not user.is_of_password
+
+    async def look_again(self, user: User, peer_host: str | None) -> User | None:
+        """The user as the source has them now, whatever is remembered; None if it has them not.
+
+        :param user: a user of whom `may_look_again` is true.
+        :param peer_host: the client's address; None if it has none.
+        :raises SourceAway: the source cannot be asked.
+        :raises BadAnswer: its answer makes no sense.
+        """
+        key = self._key(user.name, peer_host, None)
+        question = Question(user.name, str(address_of(peer_host) or ""))
+        try:
+            return await self._renew(key, question, source_of(peer_host))
+        except AnswerUnusable as error:
+            raise BadAnswer(error.message) from None
+        except SourceAway as error:
+            self._tell_away(error, is_stale=True)
+            raise
+
     async def find(
         self, name: str, peer_host: str | None, password: bytes | None = None
     ) -> User | None:
@@ -137,19 +181,26 @@ class AskedUserSource:
         :raises SourceAway: the source cannot be asked, and no answer is new enough; or its answer
             makes no sense.
         """
-        address = str(address_of(peer_host) or "")
-        key = (name, "" if self._has_records else address, self._digest(name, password))
-        known = self._answers.get(key) or self._refusals.get(key)
+        key = self._key(name, peer_host, password)
+        source = source_of(peer_host)
+        known = self._known(source, key) or self._refusals.get(key)
         if known is not None and self._age_seconds(known) < self._times.cache_seconds:
             return known.user
-        source, question = source_of(peer_host), Question(name, address, password)
+        question = Question(name, str(address_of(peer_host) or ""), password)
         try:
-            answer = await self._asking.result(key, 0, lambda: self._ask(source, question))
+            return await self._renew(key, question, source)
         except AnswerUnusable:
-            self._answers.pop(key)
             raise
         except SourceAway as error:
             return self._last_user(known, error)
+
+    async def _renew(self, key: _Key, question: Question, source: str) -> User | None:
+        """Ask, and remember the answer."""
+        try:
+            answer = await self._asking.result(key, 0, lambda: self._ask(source, key, question))
+        except AnswerUnusable:
+            self._answers.pop(key)
+            raise
         self._remember(source, key, answer)
         return answer.user
 
@@ -157,11 +208,17 @@ class AskedUserSource:
         """The user of the last answer. :raises SourceAway: there is none, or it is too old"""
         user = None if known is None else known.user
         is_usable = known is not None and self._age_seconds(known) < self._times.stale_seconds
-        is_stale = user is not None and is_usable
-        self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
+        self._tell_away(error, is_stale=user is not None and is_usable)
         if user is None or not is_usable:
             raise error
         return user
+
+    def _tell_away(self, error: SourceAway, *, is_stale: bool) -> None:
+        self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
+
+    def _key(self, name: str, peer_host: str | None, password: bytes | None) -> _Key:
+        address = "" if self._has_records else str(address_of(peer_host) or "")
+        return name, address, self._digest(name, password)
 
     def _remember(self, source: str, key: _Key, answer: _Answer) -> None:
         is_refusal, (_, _, digest) = answer.user is None, key
@@ -171,16 +228,38 @@ class AskedUserSource:
         elif not digest:
             self._refusals.put(source, key, answer)
 
-    async def _ask(self, source: str, question: Question) -> _Answer:
+    async def _ask(self, source: str, key: _Key, question: Question) -> _Answer:
         try:
             said = await self._asker.ask(source, question)
-            user = None if said is None else self._make_user(question.name, said)
+            return self._answer(key, said, self._clock.seconds())
         except BadAnswer as error:
-            self._events.emit(
-                UserSourceAnswerBad(source=self._name, user=question.name, reason=error.message)
-            )
+            self._tell_bad(question.name, error)
             raise AnswerUnusable(error.message) from None
-        return _Answer(user, self._clock.seconds())
+
+    def _answer(self, key: _Key, said: GivenUser | None, seconds: float) -> _Answer:
+        """:raises BadAnswer: no user can be made of it"""
+        name, _, digest = key
+        user = None if said is None else self._make_user(name, said)
+        if user is not None and digest:
+            user = replace(user, is_of_password=True)
+        return _Answer(user, seconds, said, self._rules_of())
+
+    def _known(self, source: str, key: _Key) -> _Answer | None:
+        """The last answer, with the user that is made of it now: ``[*]`` may have changed."""
+        known = self._answers.get(key)
+        if known is None or known.rules is self._rules_of():
+            return known
+        self._answers.pop(key)
+        try:
+            known = self._answer(key, known.said, known.seconds)
+        except BadAnswer as error:
+            self._tell_bad(key[0], error)
+            return None
+        self._answers.put(source, key, known)
+        return known
+
+    def _tell_bad(self, name: str, error: BadAnswer) -> None:
+        self._events.emit(UserSourceAnswerBad(source=self._name, user=name, reason=error.message))
 
     def _age_seconds(self, known: _Answer) -> float:
         return self._clock.seconds() - known.seconds

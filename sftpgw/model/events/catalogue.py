@@ -6,6 +6,7 @@ from types import ModuleType
 
 from sftpgw.model.events import (
     Event,
+    credential_events,
     file_events,
     gateway_events,
     quota_events,
@@ -23,6 +24,7 @@ TOPICS: tuple[ModuleType, ...] = (
     gateway_events,
     quota_events,
     user_source_events,
+    credential_events,
 )
 
 

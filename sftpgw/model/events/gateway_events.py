@@ -35,6 +35,26 @@ class Defect(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlSocketFailed(Event):
+    """There is no control socket; the gateway serves all the same.
+
+    :param path: where it should be.
+    :param reason: why it is not there.
+    """
+
+    event_name: ClassVar[str] = "control-socket-failed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Commands such as ``sftpgw bans`` cannot ask this gateway. Mend what ``reason`` says, or "
+        "choose another ``[gateway] control``, and restart. The folder must exist, and only root "
+        "or the gateway's user may write into it; systemd makes one with ``RuntimeDirectory=``."
+    )
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Draining(Event):
     """The gateway ends: it accepts no connection, and lets transfers finish.
 

@@ -406,6 +406,21 @@ class Banned(Event):
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unbanned(Event):
+    """The operator has ended a ban.
+
+    :param address: the address or /64.
+    :param user: whom the ban concerned there; left out if it was all users.
+    """
+
+    event_name: ClassVar[str] = "unbanned"
+    is_audited: ClassVar[bool] = True
+
+    address: str
+    user: str | None = None
+
+
 # Requests and channels.
 
 

@@ -89,6 +89,7 @@ class World:
         self.agent = RequestTraversalAgent(self.service)
         self.faults: list[Exception] = []
         self.tries = 0
+        self.rules = "bucket"
         self.settings = settings
         self.source = self.source_of(self)
 
@@ -105,6 +106,7 @@ class World:
             clock=self.clock,
             events=self.events,
             secret=b"secret",
+            rules_of=lambda: self.rules,
         )
 
     def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
@@ -117,7 +119,9 @@ class World:
     def make_user(self, name: str, said: GivenUser) -> User:
         if "key_prefix" not in said.given:
             raise BadAnswer("has no key_prefix")
-        return User.with_home(name, "bucket", said.given["key_prefix"])
+        if self.rules == "wrong":
+            raise BadAnswer("has no place in the new rules")
+        return User.with_home(name, self.rules, said.given["key_prefix"])
 
     def asking(
         self, name: str = "alice", password: bytes | None = None, host: str = "192.0.2.1"
@@ -449,3 +453,17 @@ def test_the_same_question_is_asked_once_at_a_time() -> None:
 def test_no_password_is_kept(world: World) -> None:
     world.find(password=b"right")
     assert "right" not in repr(vars(world.source))
+
+
+def test_what_files_say_of_all_users_counts_for_remembered_answers() -> None:
+    world = World()
+    assert world.find().mounts[0].bucket == "bucket"
+    before = len(world.service.asked)
+    world.rules = "partners"
+    assert world.find().mounts[0].bucket == "partners"
+    assert world.find() is not None
+    assert len(world.service.asked) == before, "the service is not asked for that"
+    world.rules = "wrong"
+    with pytest.raises(AnswerUnusable):
+        world.find()
+    assert world.events.facts("user-source-answer-bad") != []

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from sftpgw.aws.session_policy.plan.s3_actions import actions_for
+from sftpgw.aws.session_policy.plan.s3_actions import PUT, actions_for, actions_for_objects
 from sftpgw.model.mounts import Mount
 
 NO_ACTIONS: frozenset[str] = frozenset()
@@ -74,6 +74,8 @@ def regions_of(
             needed = actions_for(
                 mount.access_at(path).permissions, keeps_empty_directories=keeps_empty_directories
             )
+            if PUT in needed:
+                needed |= actions_for_objects(mount.objects)
             found.append(
                 Region(number, mount.bucket, mount.key_prefix + below, needed, bool(below))
             )

@@ -16,10 +16,12 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 from __future__ import annotations
 
 from sftpgw.model.mounts import SEEING, Permission
+from sftpgw.model.object_settings import ObjectSettings
 
 LIST_BUCKET = "s3:ListBucket"
 GET, PUT, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
 ABORT = "s3:AbortMultipartUpload"
+PUT_ACL = "s3:PutObjectAcl"
 GET_TAGS, PUT_TAGS = "s3:GetObjectTagging", "s3:PutObjectTagging"
 
 _COPY = (GET, GET_TAGS, PUT, PUT_TAGS, ABORT)
@@ -60,3 +62,12 @@ def actions_for(granted: Permission, *, keeps_empty_directories: bool = False) -
     if keeps_empty_directories and DELETE in found:
         found |= {PUT, LIST_BUCKET}
     return frozenset(found)
+
+
+def actions_for_objects(objects: ObjectSettings) -> frozenset[str]:
+    """The actions that storing an object needs besides, since it has tags or an ACL.
+
+    :param objects: how the object is stored.
+    """
+    needs = ((bool(objects.tags), PUT_TAGS), (bool(objects.acl), PUT_ACL))
+    return frozenset(action for is_needed, action in needs if is_needed)

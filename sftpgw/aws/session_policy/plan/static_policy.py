@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/transfer/latest/userguide/session-policy.html
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from sftpgw.aws.session_policy.plan.document import PolicyTerms, policy_text
 from sftpgw.aws.session_policy.plan.grants import exact_grants, regions_of
@@ -58,6 +59,4 @@ def _with_name(prefix: str, user: str) -> str:
 
 
 def _replaced(mount: Mount, bucket: str, prefix: str) -> Mount:
-    return Mount(
-        bucket, prefix, mount.state_prefix, mount.permissions, mount.path, rules=mount.rules
-    )
+    return replace(mount, bucket=bucket, key_prefix=prefix)

@@ -1,0 +1,1 @@
+"""The commands ``sftpgw bans`` and ``sftpgw unban``, which ask a gateway that runs."""
