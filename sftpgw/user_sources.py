@@ -146,7 +146,7 @@ def _asked_source(
 
     def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return _with_role(
+            return with_role(
                 settings, said, lambda given: make_user(user_name, given, name, said.groups)
             )
         except ConfigError as error:
@@ -172,13 +172,16 @@ def _asked_source(
     )
 
 
-def _with_role(
+def with_role(
     settings: Settings, said: GivenUser, make: Callable[[Mapping[str, str]], User]
 ) -> User:
     """The user of an answer, with the role and the policy that it has.
 
     They count only where sessions have credentials of their own.
 
+    :param settings: the whole configuration.
+    :param said: the answer.
+    :param make: makes a user of keys of users.ini.
     :raises NoSessionPolicy: the sessions of the user could not have any.
     """
     if not any(store.scoped_credentials for store in settings.all_stores):
