@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sftpgw.config.loader import load_settings
 from sftpgw.model.mounts import AccessRule, Mount, Permission
 from sftpgw.model.users import User
-from tests.test_config import GATEWAY_INI, KNOWN, check_endpoint, check_hash, read_key
+from sftpgw.ssh.algorithms import KNOWN
+from tests.test_config import GATEWAY_INI, check_endpoint, check_hash, read_key
 
 SectionText = dict[tuple[str, str], str]
 """What one section says: by key and path, as it is written."""
