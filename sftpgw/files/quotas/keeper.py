@@ -7,10 +7,10 @@ Rules
 
 1. A place that no session with a quota has stored anything at costs nothing: no request, no record,
    no timer. One at which nothing was stored for a quarter of an hour is forgotten.
-2. While something is stored at a place, its records are read, and what this process has changed is
-   written, every 30 seconds: a LIST, a PUT, and a GET for each record that has changed. No request
-   of a client waits for that, but for the first one at a place. Four places are looked at at once:
-   with very many of them it takes longer.
+2. While something is stored at a place, or an upload is open there, its records are read, and what
+   this process has changed is written, every 30 seconds: a LIST, a PUT, and a GET for each record
+   that has changed. No request of a client waits for that, but for the first one at a place. Four
+   places are looked at at once: with very many of them it takes longer.
 3. A place is counted when its last count is `[files] quota_recount` old, by one process: the one
    that has claimed it. Four counts of a process are under way at once, each with one request at a
    time. They are the gateway's own work, and no user's requests wait behind them.
@@ -99,7 +99,8 @@ class KeptPlace:
         """
         every_seconds = SYNC_SECONDS if self.account.is_known else ROUND_SECONDS
         is_due = now_seconds - self.synced_seconds >= every_seconds
-        return is_due and not self.is_busy and (self.is_used or not self.account.is_known)
+        is_wanted = self.is_used or self.account.grants or not self.account.is_known
+        return is_due and not self.is_busy and bool(is_wanted)
 
     def may_be_forgotten(self, now_seconds: float) -> bool:
         """Whether nothing is lost with it.
@@ -107,7 +108,7 @@ class KeptPlace:
         :param now_seconds: the time.
         """
         is_idle = now_seconds - self.used_seconds >= IDLE_SECONDS
-        is_under_way = self.is_busy or self.is_counting or bool(self.account.reserved)
+        is_under_way = self.is_busy or self.is_counting or bool(self.account.grants)
         return is_idle and not is_under_way and not self.records.must_write(self.own_record)
 
 

@@ -23,7 +23,7 @@ from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from tests.files.quotas.quota_worlds import HOUR, STATE, begin, gateway_on, limited, put, used
+from tests.files.quotas.quota_worlds import HOUR, STATE, begin, gateway_on, limited, put, send, used
 from tests.results import failure_of, result_of
 
 ALICE = limited(max_bytes=64 * MIB)
@@ -229,6 +229,27 @@ class TestFaults:
         left = [name for name in store.objects if name.key.startswith("home/")]
         assert used(tree)[0] == 4 * KIB * len(left) < 95 * 4 * KIB
         assert len(gateway.events.facts("quota-counted")) == 1
+
+
+class TestLongUploads:
+    def test_they_hear_of_what_others_store(self, fleet: Fleet) -> None:
+        upload = begin(fleet.trees[0], b"a", 4 * MIB)
+        for _ in range(3):
+            fleet.advance(ROUND)
+        put(fleet.trees[1], b"b", 56 * MIB)
+        fleet.advance(2 * ROUND)
+        send(upload, 4 * MIB, 3 * MIB)
+        assert isinstance(failure_of(_writing(upload, 8 * MIB + 32 * KIB)).value, QuotaExceeded)
+
+    def test_their_place_is_not_forgotten(self, one: GatewayInMemory) -> None:
+        tree = one.tree(ALICE)
+        put(tree, b"a", 4 * MIB)
+        begin(tree, b"a", 0)
+        before = one.quotas.account(PLACE)
+        assert not before.reserved
+        for _ in range(int(2 * IDLE_SECONDS / 5)):
+            one.clock.advance(5)
+        assert one.quotas.account(PLACE) is before
 
 
 class TestBounds:

@@ -59,6 +59,7 @@ class PlaceAccount:
     :ivar counted_seconds: when it ended.
     :ivar others: what other processes have changed since.
     :ivar reserved: what uploads of this process will add.
+    :ivar grants: how many uploads to the place are under way.
     :ivar is_questioned: whether something was refused since the last count.
     """
 
@@ -69,6 +70,7 @@ class PlaceAccount:
         self.counted_seconds = 0.0
         self.others = NOTHING_STORED
         self.reserved = NOTHING_STORED
+        self.grants = 0
         self.is_questioned = False
         self._count_took_seconds = 0.0
         self._history = DeltaHistory()
