@@ -33,7 +33,7 @@ from sftpgw.aio.fair_slots import FairSlots
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.parallel import in_parallel
 from sftpgw.aio.periodic import PeriodicTask
-from sftpgw.errors import StoreError
+from sftpgw.errors import StoreError, StoreUnavailable
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.quotas.place_records import PlaceRecords, PlaceState
 from sftpgw.files.quotas.plan.account import PlaceAccount
@@ -356,6 +356,8 @@ class QuotaKeeper:
             running.add_held(await self._count_held(account.place))
             async for objects, is_last in self._pages(kept):
                 running.take_page(objects, is_last=is_last)
+                if running.is_void:
+                    raise StoreUnavailable("too many files were stored while a LIST was answered")
             now_seconds = self._clock.seconds()
             closed = account.close_count(token_hex(8), began_seconds, now_seconds)
             await records.publish(closed.record)

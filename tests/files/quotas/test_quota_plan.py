@@ -29,6 +29,7 @@ from sftpgw.files.quotas.plan.quota_records import (
     parse_count,
     parse_node,
 )
+from sftpgw.files.quotas.plan.running_count import MAX_CHANGED, RunningCount
 from sftpgw.files.quotas.plan.usage import (
     NOTHING_STORED,
     Place,
@@ -212,6 +213,14 @@ def test_what_was_told_before_a_count_is_not_counted_again() -> None:
         world.now_seconds += 1
     world.sync(0)
     assert world.accounts[0].used == Usage(10, 1)
+
+
+def test_changes_while_a_page_is_waited_for_are_bounded() -> None:
+    running = RunningCount()
+    for number in range(2 * MAX_CHANGED):
+        running.change(f"p/{number}", NOTHING_STORED, Usage(1, 1), is_doubtful=False)
+        assert len(running._changed) <= MAX_CHANGED
+        assert running.is_void is (number >= MAX_CHANGED)
 
 
 # What uploads reserve.
