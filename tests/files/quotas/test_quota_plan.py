@@ -399,6 +399,8 @@ def test_doubts_and_refusals_bring_a_count_forward() -> None:
     account.change("p/a", NOTHING_STORED, Usage(MIB, 1), 101.0, is_doubtful=True)
     assert not account.wants_count(200.0, 3600.0)
     account.change("p/b", NOTHING_STORED, Usage(3 * MIB, 1), 101.0, is_doubtful=True)
+    assert not account.wants_count(200.0, 3600.0), "most doubtful files are just new"
+    account.note_tight()
     assert account.wants_count(200.0, 3600.0)
     assert not account.wants_count(130.0, 3600.0)
     account.adopt(CountRecord("h", Usage(20 * MIB, 5), began_seconds=199.0, ended_seconds=200.0))

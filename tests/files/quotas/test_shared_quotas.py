@@ -15,7 +15,7 @@ from sftpgw.files.quotas.keeper import (
     WAIT_SECONDS,
     QuotaKeeper,
 )
-from sftpgw.files.quotas.plan.quota_records import CLAIM_SECONDS, place_prefix
+from sftpgw.files.quotas.plan.quota_records import CLAIM_SECONDS, SILENT_SECONDS, place_prefix
 from sftpgw.files.quotas.plan.usage import Place
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
@@ -106,12 +106,14 @@ class TestAgreement:
         fleet.gateways[1].clock.advance(ROUND)
         assert used(fleet.trees[1])[0] == 4 * MIB
 
-    def test_one_that_was_killed_is_put_right_by_the_next_count(self, fleet: Fleet) -> None:
+    def test_one_that_was_killed_is_put_right_by_a_count(self, fleet: Fleet) -> None:
+        """Its successor notices that it has died at work, and does not wait for an hour."""
         fleet.used()
         put(fleet.trees[0], b"a", 4 * MIB)
         fleet.trees.pop(0)
         fleet.gateways.pop(0)
-        fleet.advance(2 * HOUR)
+        assert fleet.used() == [0]
+        fleet.advance(SILENT_SECONDS)
         fleet.used()
         fleet.advance(ROUND)
         assert fleet.used() == [4 * MIB]
@@ -133,13 +135,14 @@ class TestAgreement:
     def test_records_of_processes_that_are_gone_are_removed(self, fleet: Fleet) -> None:
         put(fleet.trees[0], b"a", 10)
         fleet.advance(ROUND)
-        assert len(records(fleet.store)) == 2
+        _, old = records(fleet.store)
         fleet.trees.pop(0)
         fleet.gateways.pop(0)
         fleet.advance(3 * HOUR)
         fleet.used()
         fleet.advance(ROUND)
-        assert records(fleet.store) == [f"{place_prefix(PLACE)}count"]
+        assert old not in records(fleet.store)
+        assert len(records(fleet.store)) == 2
 
     def test_records_that_make_no_sense_do_no_harm(self, fleet: Fleet) -> None:
         for key in ("count", "nodes/zz", "other"):
