@@ -96,7 +96,7 @@ class KeptPlace:
         :param was_used: whether something may be stored in a moment.
         """
         account = self.account
-        is_active = was_used or account.grants > 0
+        is_active = account.is_known and (was_used or account.grants > 0)
         return NodeRecord(account.generation, account.own, is_active)
 
     def must_sync(self, now_seconds: float) -> bool:
