@@ -32,6 +32,7 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.lockout.lockout import Lockout
+from sftpgw.auth.lockout.plan import with_delay_up_to
 from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
@@ -80,6 +81,10 @@ QUOTAS_SECONDS = 5.0
 
 EXPIRY_SECONDS = 15.0
 """How often sessions are ended whose account has ended (`expires`)."""
+
+LONGEST_DELAY_SHARE = 0.25
+"""How much of ``login_grace`` one attempt may wait for failures before it. More would keep out a
+user whose password others guess."""
 
 WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
@@ -201,7 +206,9 @@ class Gateway:
     def _make_portal(self) -> LoginPortal:
         settings = self._settings
         exempt_networks = settings.ssh.exempt_networks
-        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        longest_seconds = settings.ssh.login_grace_seconds * LONGEST_DELAY_SHARE
+        rules = with_delay_up_to(longest_seconds, settings.lockout)
+        lockout = Lockout(rules, time.time, exempt_networks=exempt_networks)
         return make_portal(self._make_authenticator(), self._make_avatar, lockout=lockout)
 
     def _make_control(self) -> ControlService:

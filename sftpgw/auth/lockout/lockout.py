@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.user_slots import UserSlots
 from sftpgw.auth.lockout.lockout_state import LockoutState, ProcessLockoutState
 from sftpgw.auth.lockout.plan import (
     GuessFailure,
@@ -26,10 +28,19 @@ from sftpgw.auth.lockout.plan import (
 )
 from sftpgw.model.addresses import Network, address_of, source_of
 from sftpgw.model.messages import readable
+from sftpgw.model.normalization import normalized_bytes
 from sftpgw.model.settings import LockoutSettings
 
 MAX_NAME_BYTES = 128
 """How much of a name tells it from others; names that differ only behind that count as one."""
+
+
+MAX_WAITING_CODES = 1000
+"""How many codes of one user may wait."""
+
+
+class TooManyCodes(Exception):
+    """So many codes of the user wait that a further one may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class Lockout:
     :param seconds: returns the time, in seconds since 1970.
     :param state: remembers failures, logins and bans; by default in this process.
     :param exempt_networks: networks that are never banned, beside those of the settings.
+    :ivar code_turns: one for each user: codes of a user wait one after the other.
     """
 
     def __init__(
@@ -91,6 +103,19 @@ class Lockout:
         self._seconds = seconds
         self._state = ProcessLockoutState() if state is None else state
         self._allowed = (*exempt_networks, *settings.allow_networks)
+        self.code_turns = UserSlots(1, MAX_WAITING_CODES, TooManyCodes)
+
+    def code_path(self, name: bytes, host: str | None) -> Path | None:
+        """For whom a code waits in `code_turns`; None where the address is known for the user.
+
+        :param name: the user's name.
+        :param host: the client's address as text; None if it has none.
+        """
+        pair = _pair(name, host)
+        standing, now = self._state.get(pair), self._seconds()
+        if not self._settings.enabled or is_known(standing, self._settings, now):
+            return None
+        return pair.user, pair.address
 
     def bars_address(self, host: str | None) -> bool:
         """Whether a connection is refused before anything is read from it.
@@ -197,7 +222,7 @@ class Lockout:
     def _subjects_of(self, given: str) -> Iterator[Subject]:
         address = address_of(given.removesuffix("/64") if ":" in given else given)
         source = None if address is None else source_of(str(address))
-        name = readable(given.encode("utf-8", "surrogateescape")[:MAX_NAME_BYTES])
+        name = _shown(normalized_bytes(given.encode("utf-8", "surrogateescape")))
         for subject, _ in self._state.entries():
             if subject.address == source if source is not None else subject.user == name:
                 yield subject
