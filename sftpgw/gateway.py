@@ -65,6 +65,7 @@ from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.account_sessions import AccountSessions
+from sftpgw.user_reload.directory_watch import DirectoryWatch
 from sftpgw.user_reload.plan import STEP_USERS, UserChanges
 from sftpgw.user_reload.reloader import UserReloader
 from sftpgw.user_sources import chained
@@ -261,6 +262,7 @@ class Gateway:
             in_turns=self._in_turns,
             clock=self._reactor,
             events=self._events,
+            watch=lambda on_event: DirectoryWatch(self._reactor, on_event),
             follow=self._follow_changes,
         )
 

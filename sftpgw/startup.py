@@ -20,11 +20,13 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from sftpgw.auth.authorized_keys import read_authorities, read_authorized_key
 from sftpgw.auth.passwords import check_password_hash
 from sftpgw.auth.revocation_lists import read_revoked_keys
+from sftpgw.auth.sources.ldap_source import GROUP_PLACEHOLDERS, USER_PLACEHOLDERS
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
 from sftpgw.config.key_files import KeyFileReaders
+from sftpgw.config.ldap_settings import LdapReaders
 from sftpgw.errors import ConfigError, NoSessionPolicy, StoreError
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.connect_attempts import MORE_ATTEMPTS
@@ -44,6 +46,8 @@ from sftpgw.ssh.host_keys import (
     load_host_keys,
     missing_host_keys,
 )
+from sftpgw.wire.ldap_filters import read_filter
+from sftpgw.wire.ldap_names import check_template, read_name
 
 FEWEST_REQUESTS, MOST_REQUESTS = 16, 1024
 """Bounds of ``max_requests`` where it is derived. With fewer, a listing would wait for uploads.
@@ -51,6 +55,14 @@ More do not make a process faster, which serves some hundreds in a second."""
 
 USER_FRACTION = 2
 """One user may have a half of all requests, unless ``requests_per_user`` says otherwise."""
+
+LDAP_READERS = LdapReaders(
+    read_name,
+    check_template,
+    lambda text: read_filter(text, USER_PLACEHOLDERS),
+    lambda text: read_filter(text, GROUP_PLACEHOLDERS),
+)
+"""Judge what ``[auth]`` says of LDAP servers."""
 
 OWN_DESCRIPTORS = 64
 """The descriptors of a process without clients and without a store: its log, its epoll, the pipes
@@ -100,7 +112,7 @@ def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
         bucket_check=_bucket_check,
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
-        key_files=KeyFileReaders(read_authorities, read_revoked_keys),
+        key_files=KeyFileReaders(read_authorities, read_revoked_keys, LDAP_READERS),
         role_check=_check_role,
     )
 

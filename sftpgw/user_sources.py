@@ -5,14 +5,19 @@ Knows: which objects a source needs. Must not know: how it finds a user.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -20,6 +25,14 @@ from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
+from sftpgw.auth.sources.ldap_connection import LdapConnection
+from sftpgw.auth.sources.ldap_servers import (
+    LdapServer,
+    LdapServers,
+    ServerConnections,
+    ServiceAccount,
+)
+from sftpgw.auth.sources.ldap_source import LdapAsker
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.auth.sources.table_source import TableAsker
@@ -30,14 +43,26 @@ from sftpgw.aws.endpoints import service_endpoint
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
-from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
+from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy, SourceAway
 from sftpgw.http.certificates import Authorities, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
-from sftpgw.model.settings import DYNAMODB_SOURCE, FILE_SOURCE, AuthSettings, MakeUser, Settings
+from sftpgw.model.settings import (
+    DYNAMODB_SOURCE,
+    FILE_SOURCE,
+    HTTP_SOURCE,
+    LDAP_SOURCE,
+    AuthSettings,
+    MakeUser,
+    Settings,
+)
 from sftpgw.model.users import AssumedRole, User
+from sftpgw.wire.ldap import ANY_ATTRIBUTE_FILTER as ANY_ENTRY
+from sftpgw.wire.ldap import NO_ATTRIBUTES, Scope, Search
 
 SECRET_BYTES = 32
+WORD_BYTES = 16
+LDAP_PORT, LDAPS_PORT = 389, 636
 
 
 def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
@@ -111,17 +136,19 @@ def _asked_source(
 
     def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return _with_role(settings, said, lambda given: make_user(user_name, given, name))
+            return _with_role(
+                settings, said, lambda given: make_user(user_name, given, name, said.groups)
+            )
         except ConfigError as error:
             raise BadAnswer("; ".join(error.faults)) from None
         except NoSessionPolicy as error:
             raise BadAnswer(error.message) from None
 
-    asker, times = (
-        (_table_asker(settings, network), auth.dynamodb_times)
-        if name == DYNAMODB_SOURCE
-        else (_http_asker(auth, network), auth.http_times)
-    )
+    asker, times = {
+        HTTP_SOURCE: lambda: (_http_asker(auth, network), auth.http_times),
+        LDAP_SOURCE: lambda: (_ldap_asker(auth, network.reactor), auth.ldap_times),
+        DYNAMODB_SOURCE: lambda: (_table_asker(settings, network), auth.dynamodb_times),
+    }[name]()
     return AskedUserSource(
         name,
         asker,
@@ -179,3 +206,85 @@ def _table_asker(settings: Settings, network: _Network) -> Asker:
         timeout_seconds=seconds,
     )
     return TableAsker(reader)
+
+
+def _ldap_asker(auth: AuthSettings, reactor: Any) -> Asker:
+    servers = LdapServers(ldap_servers(auth, reactor), reactor, auth.ldap_timeout_seconds)
+    return LdapAsker(auth, servers, reactor, secrets.token_hex(WORD_BYTES))
+
+
+def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
+    """The LDAP servers, in their order.
+
+    :param auth: ``[auth]``.
+    :param reactor: Twisted's.
+    """
+    setting = "[auth] ldap_ca_file"
+    authorities = Authorities(auth.ldap_ca_file, setting, setting, "[auth] ldap_url")
+    policy = VerifyingPolicy(lambda: authorities)
+    account = ServiceAccount(auth.ldap_service_dn, lambda: _service_password(auth))
+    return [
+        ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
+        for url in auth.ldap_urls
+    ]
+
+
+async def try_ldap(auth: AuthSettings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
+    """The LDAP servers' URLs, and why users cannot be found there; empty if all is well.
+
+    :param auth: ``[auth]``.
+    :param reactor: Twisted's.
+    """
+
+    async def look(reader: LdapConnection) -> str:
+        search = Search(auth.ldap_search_base, Scope.BASE, ANY_ENTRY, (NO_ATTRIBUTES,), 1)
+        result, found = await reader.search(search, int(auth.ldap_timeout_seconds) or 1)
+        return "" if found else f"ldap_search_base cannot be read ({result})"
+
+    async def nothing(reader: LdapConnection) -> str:
+        return ""
+
+    for url, server in zip(auth.ldap_urls, ldap_servers(auth, reactor), strict=True):
+        tried = LdapServers([server], reactor, auth.ldap_timeout_seconds)
+        work = look if auth.ldap_search_base else nothing
+        try:
+            yield url, await tried.first_that(partial(ServerConnections.reading, work=work))
+        except (SourceAway, BadAnswer) as error:
+            yield url, str(error).removeprefix(f"{url}: ")
+        finally:
+            server.close()
+
+
+def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor: Any) -> LdapServer:
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "ldaps"
+    port = parts.port or (LDAPS_PORT if is_tls else LDAP_PORT)
+    timeout_seconds = auth.ldap_timeout_seconds / len(auth.ldap_urls)
+    endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=timeout_seconds)
+
+    def creator() -> Any:
+        return policy.creatorForNetloc(host.encode("ascii"), port)
+
+    def connect() -> Deferred[LdapConnection]:
+        wrapped = wrapClientTLS(creator(), endpoint) if is_tls else endpoint
+        connecting: Deferred[LdapConnection] = connectProtocol(wrapped, LdapConnection())
+        return connecting
+
+    return LdapServer(url, connect, creator if auth.ldap_starttls and not is_tls else None)
+
+
+def _service_password(auth: AuthSettings) -> bytes:
+    """The password of the service account. :raises ValueError: there is none"""
+    if auth.ldap_service_password_env:
+        name = auth.ldap_service_password_env
+        password, where = os.environ.get(name, "").encode(), f"the environment variable {name}"
+    else:
+        where = auth.ldap_service_password_file
+        try:
+            password = Path(where).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error.strerror}") from None
+    password = password.rstrip(b"\r\n")
+    if not password:
+        raise ValueError(f"{where} has no password of [auth] ldap_service_dn")
+    return password

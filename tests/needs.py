@@ -23,6 +23,7 @@ NODE_MODULES = Path(__file__).parent / "interop" / "node_modules"
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 PHPSECLIB = Path("/usr/share/php/phpseclib3/autoload.php")
 NET_SFTP = Path("/usr/share/rubygems-integration/all/gems")
+SLAPD = Path("/usr/sbin/slapd")  # not on the path of a plain user
 NPM = "apt-get install npm; npm install --prefix tests/interop"
 
 
@@ -53,6 +54,7 @@ NEEDS = {
     "putty": _programs("putty-tools", "psftp", "pscp", "puttygen"),
     "curl": _programs("curl", "curl"),
     "libssh": Need(lambda: find_library("ssh") is not None, "apt-get install libssh-4"),
+    "slapd": Need(SLAPD.exists, "apt-get install slapd"),
     "haproxy": _programs("haproxy", "haproxy"),
     "rclone": _programs("rclone", "rclone"),
     "rsync": _programs("rsync", "rsync"),

@@ -130,9 +130,19 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+FILES_OF_AUTH = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
-JUDGED |= {"http_url": "https://idp.example/users"}
+JUDGED |= {
+    "http_url": "https://idp.example/users",
+    "ldap_url": "ldap://ldap.example",
+    "ldap_service_password_env": "LDAP_PASSWORD",
+    "ldap_name_attribute": "sAMAccountName",
+    "ldap_groups": "cn=partners,dc=example: others",
+    "ldap_attributes": "bucket = sftpBucket",
+}
 JUDGED |= {
     "sse": "kms",
     "sse_kms_key": "alias/mine",

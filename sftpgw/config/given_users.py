@@ -6,7 +6,7 @@ Must not know: how a source is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,15 +38,22 @@ class GivenUsers:
         self._rules = replace(rules, role_check=lambda user: None)
         self._allowed_buckets = allowed_buckets
 
-    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+    def make(
+        self, name: str, given: Mapping[str, str], source: str, groups: Sequence[str] = ()
+    ) -> User:
         """The user.
 
         :param name: the user's name.
         :param given: what the source says: keys of users.ini, with their texts.
         :param source: the name of the source.
+        :param groups: groups of the source. Those count that users.ini has, before those that
+            `given` names, in the order in which users.ini has them.
         :raises ConfigError: it makes no sense; has every fault.
         """
         faults = Faults()
+        counted = [each[1:] for each in self._common if each[1:] in groups]
+        if counted:
+            given = {**given, "groups": "\n".join((*counted, given.get("groups", "")))}
         common = {
             each: replace(section, given=self._inherited(section, given), faults=faults)
             for each, section in self._common.items()

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sftpgw.config.ini_file import Faults, Section
+from sftpgw.config.ldap_settings import ANY_LDAP, LdapReaders, check_ldap
 from sftpgw.model.key_trust import NO_TRUST, NOTHING_REVOKED, KeyTrust, RevokedKeys
 from sftpgw.model.settings import DYNAMODB_SOURCE, HTTP_SOURCE, AuthSettings
 from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
 
-PATHS = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+PATHS = (
+    *("ca_keys", "revoked_keys", "http_ca_file", "http_token_file"),
+    *("ldap_ca_file", "ldap_service_password_file"),
+)
 """The keys that name files."""
 
 LARGEST_BYTES = 16 * MIB
@@ -32,10 +36,12 @@ class KeyFileReaders:
 
     :ivar authorities: reads ``ca_keys``.
     :ivar revoked: reads ``revoked_keys``.
+    :ivar ldap: judge names and filters.
     """
 
     authorities: Callable[[bytes], frozenset[bytes]]
     revoked: Callable[[bytes], RevokedKeys]
+    ldap: LdapReaders = ANY_LDAP
 
 
 NO_READERS = KeyFileReaders(lambda data: frozenset(), lambda data: NOTHING_REVOKED)
@@ -93,18 +99,23 @@ class TrustFiles:
         return read_once
 
 
-def read_auth_settings(section: Section, given: Mapping[str, Any]) -> AuthSettings:
+def read_auth_settings(
+    section: Section, given: Mapping[str, Any], readers: LdapReaders = ANY_LDAP
+) -> AuthSettings:
     """``[auth]``, without what its files say.
 
     :param section: takes the faults.
     :param given: the values of its keys, by field.
+    :param readers: judge what is said of LDAP servers.
     """
     paths = {key: str(section.file.parent / given[key]) for key in PATHS if key in given}
     auth = AuthSettings(**{**given, **paths})
     if HTTP_SOURCE in auth.sources and not auth.http_url:
         section.fault("http_url", "is missing; write the URL of the service that sources names")
     _check_table(section, auth)
+    check_ldap(section, auth, readers)
     _read(section, "http_token_file", auth.http_token_file, 0, len)
+    _read(section, "ldap_service_password_file", auth.ldap_service_password_file, 0, len)
     return auth
 
 

@@ -33,6 +33,7 @@ from sftpgw.model.settings import (
     DYNAMODB_SOURCE,
     FILE_SOURCE,
     HTTP_SOURCE,
+    LDAP_SOURCE,
     PenaltySettings,
     StartupLimits,
 )
@@ -481,6 +482,55 @@ def service_url(text: str) -> str:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+def ldap_urls(text: str) -> tuple[str, ...]:
+    """URLs of LDAP servers, in the order in which they are asked."""
+    return tuple(map(_ldap_url, names(text)))
+
+
+def _ldap_url(text: str) -> str:
+    right = "write ldap://HOST or ldaps://HOST, with blanks between several"
+    url, port_ok = _parsed_url(text, right)
+    if url.username is not None or url.password is not None:
+        raise ValueError(f"has a user or password in it; use ldap_service_dn; {right}")
+    if url.scheme not in ("ldap", "ldaps") or not url.hostname or not port_ok:
+        raise ValueError(f"{text!r} is not the URL of an LDAP server; {right}")
+    if url.path.strip("/") or url.query or url.fragment or not text.isascii():
+        raise ValueError(f"{text!r} has more than a host and a port; {right}")
+    return text.rstrip("/")
+
+
+def plain_text(text: str) -> str:
+    """Text of one line, in which braces may be."""
+    _refuse_controls(text)
+    return text
+
+
+def attribute_or_none(text: str) -> str:
+    """The name of an attribute; empty for ``none``."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text):
+        raise ValueError(f"{text!r} is not the name of an attribute, or none")
+    return "" if text == "none" else text
+
+
+def pairs(separator: str, right: str) -> Callable[[str], tuple[tuple[str, str], ...]]:
+    """Lines with two texts each.
+
+    :param separator: what stands between the two; the last one in the line counts.
+    :param right: how a line is written, for the message.
+    """
+
+    def parse(text: str) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        for line in lines(text):
+            name, _, value = map(str.strip, line.rpartition(separator))
+            if not name or not value or name in found:
+                raise ValueError(f"{line!r} is not {right}, or comes twice")
+            found[name] = value
+        return tuple(found.items())
+
+    return parse
+
+
 def table_endpoint(text: str) -> str:
     """A URL of scheme, host and port only, to which hashes of passwords may be sent."""
     url = endpoint(text)
@@ -492,7 +542,7 @@ def table_endpoint(text: str) -> str:
 def user_sources(text: str) -> tuple[str, ...]:
     """Names of sources of users, in the order in which they are asked."""
     found = names(text)
-    known = (FILE_SOURCE, HTTP_SOURCE, DYNAMODB_SOURCE)
+    known = (FILE_SOURCE, HTTP_SOURCE, LDAP_SOURCE, DYNAMODB_SOURCE)
     for name in found:
         if name not in known:
             raise ValueError(f"{name!r} is not a source of users; known: {' '.join(known)}")

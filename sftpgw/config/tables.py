@@ -78,13 +78,22 @@ PATTERNS = ValueFormat(
 BUCKET_PATTERNS = ValueFormat(
     scalars.names, "patterns", "``*`` and ``?`` stand for characters: ``partner-*``, ``STORE:*``"
 )
-USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http dynamodb")
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http ldap dynamodb")
 TABLE_ENDPOINT = ValueFormat(
     scalars.table_endpoint,
     "URL",
     "https://HOST[:PORT]; http only for localhost, 127.0.0.1 and [::1]",
 )
 WORD = ValueFormat(scalars.printable, "word")
+LDAP_URLS = ValueFormat(scalars.ldap_urls, "URLs", "ldap://HOST[:PORT] or ldaps://HOST[:PORT]")
+LDAP_NAME = ValueFormat(scalars.plain_text, "name", "such as ``ou=people,dc=example,dc=com``")
+LDAP_FILTER = ValueFormat(scalars.plain_text, "filter", "as in RFC 4515, in brackets")
+LDAP_ATTRIBUTE = matching(r"[A-Za-z][A-Za-z0-9-]*", "the name of an attribute")
+LDAP_ATTRIBUTE_OR_NONE = ValueFormat(
+    scalars.attribute_or_none, "text", "the name of an attribute, or none"
+)
+LDAP_GROUPS = ValueFormat(scalars.pairs(":", "NAME: GROUP"), "lines", "NAME: GROUP")
+LDAP_ATTRIBUTES = ValueFormat(scalars.pairs("=", "KEY = ATTRIBUTE"), "lines", "KEY = ATTRIBUTE")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
 )
@@ -663,15 +672,16 @@ AUTH_KEYS: Mapping[str, Key] = {
         one_of(OnChange),
         "What becomes of the sessions of a user who is removed or disabled, or whose proofs, "
         "``networks``, ``expires``, mounts or permissions change: ``disconnect`` them, or ``keep`` "
-        "them as they were until they end. Files of users are read again on SIGHUP, and within "
-        "some seconds of a change.",
+        "them as they were until they end. The files of users, and those of ``ca_keys`` and "
+        "``revoked_keys``, are read again on SIGHUP, and within some seconds of a change.",
     ),
     "sources": Key(
         "sources",
         USER_SOURCES,
         "Where users come from; the first source that knows the name decides. ``file`` is what "
         "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
-        "``http_url``, ``dynamodb`` the table ``dynamodb_table``.",
+        "``http_url``, ``ldap`` are the servers at ``ldap_url``, ``dynamodb`` the table "
+        "``dynamodb_table``.",
     ),
     "allowed_buckets": Key(
         "allowed_buckets",
@@ -723,6 +733,115 @@ AUTH_KEYS: Mapping[str, Key] = {
         "http_stale_seconds",
         time(0, 30 * 86400),
         "How old the last answer may be that counts while the service is away.",
+    ),
+    "ldap_url": Key(
+        "ldap_urls",
+        LDAP_URLS,
+        "The LDAP servers that know users, with blanks between them. The first that answers is "
+        "used. See :doc:`users`.",
+    ),
+    "ldap_starttls": Key(
+        "ldap_starttls",
+        FLAG,
+        "Whether ``ldap:`` URLs require TLS (StartTLS). With ``no``, passwords are sent in the "
+        "clear: for a server on this machine.",
+    ),
+    "ldap_ca_file": Key(
+        "ldap_ca_file",
+        PATH,
+        "The authorities that may sign the certificates of the servers, as PEM. If it is blank: "
+        "those of the system.",
+    ),
+    "ldap_bind_dn": Key(
+        "ldap_bind_dn",
+        LDAP_NAME,
+        "The name of a user's entry, where it can be told from the user's name: "
+        "``uid={username},ou=people,dc=example,dc=com``. Else leave it out, and write "
+        "``ldap_search_base``.",
+    ),
+    "ldap_search_base": Key(
+        "ldap_search_base",
+        LDAP_NAME,
+        "The name of the entry below which users are searched for.",
+    ),
+    "ldap_filter": Key(
+        "ldap_filter",
+        LDAP_FILTER,
+        "Which entries may log in. If it is blank: ``(uid={username})``, with the attribute of "
+        "``ldap_name_attribute``. With ``ldap_bind_dn`` it is blank, or what else must be so of "
+        "the user's entry.",
+    ),
+    "ldap_service_dn": Key(
+        "ldap_service_dn",
+        LDAP_NAME,
+        "The name of the entry as which the gateway reads others. If it is blank, entries are "
+        "read without a name, and with ``ldap_bind_dn`` those of users with a password as "
+        "themselves.",
+    ),
+    "ldap_service_password_file": Key(
+        "ldap_service_password_file",
+        PATH,
+        "A file with the password of ``ldap_service_dn``. It is read again for each connection.",
+    ),
+    "ldap_service_password_env": Key(
+        "ldap_service_password_env",
+        WORD,
+        "The environment variable with the password of ``ldap_service_dn``.",
+    ),
+    "ldap_name_attribute": Key(
+        "ldap_name_attribute",
+        LDAP_ATTRIBUTE,
+        "The attribute with the name of a user. One of its values must be the name that the "
+        "client gives, letter by letter. ``sAMAccountName`` for Active Directory.",
+    ),
+    "ldap_keys_attribute": Key(
+        "ldap_keys_attribute",
+        LDAP_ATTRIBUTE_OR_NONE,
+        "The attribute with public keys, each as in ``authorized_keys`` of OpenSSH; or ``none``.",
+    ),
+    "ldap_groups_attribute": Key(
+        "ldap_groups_attribute",
+        LDAP_ATTRIBUTE_OR_NONE,
+        "The attribute of a user's entry with the names of the entries of groups; or ``none``.",
+    ),
+    "ldap_group_base": Key(
+        "ldap_group_base",
+        LDAP_NAME,
+        "The name of the entry below which groups count. If it is blank, all do.",
+    ),
+    "ldap_group_filter": Key(
+        "ldap_group_filter",
+        LDAP_FILTER,
+        "The filter by which a user's groups are searched for below ``ldap_group_base``, such as "
+        "``(member={dn})`` or ``(memberUid={username})``. If it is blank, they are not.",
+    ),
+    "ldap_groups": Key(
+        "ldap_groups",
+        LDAP_GROUPS,
+        "Which sections ``[*GROUP]`` groups of the directory stand for. ``NAME`` is the whole name "
+        "of a group's entry, or its first part alone. If it is blank, groups stand for sections of "
+        "their own names. Groups without a section do not count.",
+    ),
+    "ldap_attributes": Key(
+        "ldap_attributes",
+        LDAP_ATTRIBUTES,
+        "Which keys of ``users.ini`` have their values in which attributes, such as "
+        "``bucket = sftpBucket``.",
+    ),
+    "ldap_timeout": Key(
+        "ldap_timeout_seconds",
+        time(0.1, 60),
+        "How long all servers together may take for an answer.",
+    ),
+    "ldap_cache": Key(
+        "ldap_cache_seconds",
+        time(0, 86400),
+        "How long an answer counts, as ``http_cache`` says.",
+    ),
+    "ldap_stale": Key(
+        "ldap_stale_seconds",
+        time(0, 30 * 86400),
+        "How old the last answer may be that counts while no server answers.",
     ),
     "dynamodb_table": Key(
         "dynamodb_table",

@@ -107,7 +107,8 @@ class UserFiles:
         if self._path is not None:
             found = yield from user_steps(texts, self._rules, faults, self._before)
             read = found or read
-            if found is not None and not found.users:
+            is_all = self._auth.sources == (FILE_SOURCE,)
+            if is_all and found is not None and not found.users:
                 faults.add(self._path, "has no user; add a section [name] for each")
         self.needs_bucket, self._secret_files = read.needs_bucket, read.secret_files
         make_user = self._maker(read)

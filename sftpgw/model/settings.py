@@ -279,6 +279,7 @@ class ExactTimes(enum.Enum):
 
 FILE_SOURCE = "file"
 HTTP_SOURCE = "http"
+LDAP_SOURCE = "ldap"
 DYNAMODB_SOURCE = "dynamodb"
 """The names of sources of users in ``[auth] sources``."""
 
@@ -344,6 +345,26 @@ class AuthSettings:
     :ivar http_timeout_seconds: how long an answer may take.
     :ivar http_cache_seconds: how long an answer that lets a user in counts.
     :ivar http_stale_seconds: how long it counts while the service is away.
+    :ivar ldap_urls: the servers that know users, in their order; none for no servers.
+    :ivar ldap_starttls: whether TLS is required on ``ldap:`` URLs.
+    :ivar ldap_ca_file: as ``http_ca_file``, for these servers.
+    :ivar ldap_bind_dn: the name of a user's entry, with ``{username}``; empty to search for it.
+    :ivar ldap_search_base: the name of the entry below which users are searched for.
+    :ivar ldap_filter: the filter by which they are; empty for one by ``ldap_name_attribute``.
+    :ivar ldap_service_dn: as whom entries are read; empty for no name.
+    :ivar ldap_service_password_file: the path of the file with its password.
+    :ivar ldap_service_password_env: the environment variable with its password.
+    :ivar ldap_name_attribute: the attribute with the name of a user.
+    :ivar ldap_keys_attribute: the attribute with public keys; empty for none.
+    :ivar ldap_groups_attribute: the attribute with the names of groups' entries; empty for none.
+    :ivar ldap_group_base: the name of the entry below which groups count; empty for all.
+    :ivar ldap_group_filter: the filter by which groups are searched for; empty for no search.
+    :ivar ldap_groups: names of groups' entries, and the groups of users.ini that they stand for;
+        none for groups of the same names.
+    :ivar ldap_attributes: keys of users.ini, and the attributes that have their values.
+    :ivar ldap_timeout_seconds: how long an answer may take.
+    :ivar ldap_cache_seconds: as ``http_cache_seconds``.
+    :ivar ldap_stale_seconds: as ``http_stale_seconds``.
     :ivar dynamodb_table: the name of the table that has users; empty for none.
     :ivar dynamodb_region: its region; empty for that of [s3].
     :ivar dynamodb_endpoint: where it is; empty for AWS.
@@ -377,6 +398,25 @@ class AuthSettings:
     dynamodb_timeout_seconds: float = 5.0
     dynamodb_cache_seconds: float = 60.0
     dynamodb_stale_seconds: float = 3600.0
+    ldap_urls: tuple[str, ...] = ()
+    ldap_starttls: bool = True
+    ldap_ca_file: str = ""
+    ldap_bind_dn: str = ""
+    ldap_search_base: str = ""
+    ldap_filter: str = ""
+    ldap_service_dn: str = ""
+    ldap_service_password_file: str = ""
+    ldap_service_password_env: str = ""
+    ldap_name_attribute: str = "uid"
+    ldap_keys_attribute: str = "sshPublicKey"
+    ldap_groups_attribute: str = "memberOf"
+    ldap_group_base: str = ""
+    ldap_group_filter: str = ""
+    ldap_groups: tuple[tuple[str, str], ...] = ()
+    ldap_attributes: tuple[tuple[str, str], ...] = ()
+    ldap_timeout_seconds: float = 10.0
+    ldap_cache_seconds: float = 60.0
+    ldap_stale_seconds: float = 3600.0
 
     @property
     def http_times(self) -> tuple[float, float]:
@@ -387,6 +427,11 @@ class AuthSettings:
     def dynamodb_times(self) -> tuple[float, float]:
         """How long an item counts, and while the table cannot be read, in seconds."""
         return self.dynamodb_cache_seconds, self.dynamodb_stale_seconds
+
+    @property
+    def ldap_times(self) -> tuple[float, float]:
+        """How long what a server says counts, and while none answers, in seconds."""
+        return self.ldap_cache_seconds, self.ldap_stale_seconds
 
 
 DEFAULT_AUTH = AuthSettings()
@@ -422,8 +467,9 @@ class LockoutSettings:
 
 DEFAULT_LOCKOUT = LockoutSettings()
 
-MakeUser = Callable[[str, Mapping[str, str], str], User]
-"""Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
+MakeUser = Callable[[str, Mapping[str, str], str, Sequence[str]], User]
+"""Takes a name, the texts of keys of users.ini, the name of the source, and groups, of which those
+count that users.ini has. Raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)

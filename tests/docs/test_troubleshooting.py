@@ -33,6 +33,7 @@ MODULES = [
     "config/banner.py",
     "config/exposure.py",
     "config/ini_file.py",
+    "config/ldap_settings.py",
     "config/loader.py",
     "config/scalars.py",
     "config/users_ini.py",
@@ -42,6 +43,9 @@ MODULES = [
     "machine_checks.py",
     "services.py",
     "ssh/host_keys.py",
+    "user_sources.py",
+    "wire/ldap_filters.py",
+    "wire/ldap_names.py",
 ]
 """What finds faults and says so."""
 

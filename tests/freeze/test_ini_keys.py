@@ -45,6 +45,29 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["http://idp.example", "idp", "ftp://h", "https://u:p@h", "https://h/?a=b", "https://h:0"],
     ),
+    "ldap-urls": (
+        {
+            "ldap://a ldaps://b:1636/": ("ldap://a", "ldaps://b:1636"),
+            "ldap://[::1]": ("ldap://[::1]",),
+        },
+        ["a", "http://a", "ldap://", "ldap://u:p@a", "ldap://a/dc=x", "ldap://a?x", "ldap://a:0"],
+    ),
+    "plain-text": ({"ou=a b,dc={username}": "ou=a b,dc={username}"}, ["a\tb"]),
+    "attribute": ({"sAMAccountName": "sAMAccountName", "x-1": "x-1"}, ["a b", "1a", "a;binary"]),
+    "attribute-or-none": ({"pubKey": "pubKey", "none": ""}, ["a b", "1a", "a;binary"]),
+    "ldap-groups": (
+        {"a b: c\n cn=x,dc=y: d": (("a b", "c"), ("cn=x,dc=y", "d"))},
+        ["a", "a:", ": b", "a: b\n a: c"],
+    ),
+    "ldap-attributes": (
+        {
+            "bucket = sftpBucket\n mount=sftpMount": (
+                ("bucket", "sftpBucket"),
+                ("mount", "sftpMount"),
+            )
+        },
+        ["bucket", "= x", "bucket = x\n bucket = y", "no_key = x", "password_hash = x"],
+    ),
     "table-name": ({"sftp-users_1.2": "sftp-users_1.2"}, ["ab", "a/b", "x" * 256]),
     "table-endpoint": (
         {
@@ -465,7 +488,15 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
 
 
 FILES_OF_AUTH = tuple(
-    f"[auth] {key}" for key in ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+    f"[auth] {key}"
+    for key in (
+        "ca_keys",
+        "revoked_keys",
+        "http_ca_file",
+        "ldap_ca_file",
+        "ldap_service_password_file",
+        "http_token_file",
+    )
 )
 
 

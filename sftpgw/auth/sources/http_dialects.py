@@ -141,7 +141,8 @@ def _of_transfer(name: str, said: dict[str, Any]) -> GivenUser:
         raise BadAnswer("has PublicKeys that are not a list of texts")
     if keys:
         given["authorized_keys"] = "\n".join(each.strip() for each in keys)
-    return GivenUser(given, _optional_text(said, "Role"), _optional_text(said, "Policy"))
+    role, policy = _optional_text(said, "Role"), _optional_text(said, "Policy")
+    return GivenUser(given, role_arn=role, session_policy=policy)
 
 
 def _optional_text(said: dict[str, Any], key: str) -> str:

@@ -10,7 +10,7 @@ methods of one set are one value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
@@ -72,17 +72,20 @@ class LiveUsers:
         """What makes users of what other sources say; another one makes others."""
         return self._now.make_user
 
-    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+    def make(
+        self, name: str, given: Mapping[str, str], source: str, groups: Sequence[str] = ()
+    ) -> User:
         """The user that another source tells of, with what files say now of all users.
 
         :param name: the user's name.
         :param given: what the source says: keys of users.ini, with their texts.
         :param source: the name of the source.
+        :param groups: groups of the source; those count that users.ini has.
         :raises ConfigError: it makes no sense; has every fault.
         """
         make_user = self._now.make_user
         assert make_user is not None, "there is no other source"
-        return make_user(name, given, source)
+        return make_user(name, given, source, groups)
 
     def prepare(self, read: FileUsers) -> Steps[UserSet]:
         """Make what logins need. Nothing is changed.

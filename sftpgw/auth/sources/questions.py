@@ -39,8 +39,10 @@ class GivenUser:
     :ivar given: the texts of keys, as in a section of users.ini.
     :ivar role_arn: the role to assume for the user's files; empty for the gateway's own.
     :ivar session_policy: a policy that bounds the role; empty for none.
+    :ivar groups: groups of the source; those count that users.ini has, in its order.
     """
 
     given: Mapping[str, str]
     role_arn: str = ""
     session_policy: str = field(default="", repr=False)
+    groups: tuple[str, ...] = ()

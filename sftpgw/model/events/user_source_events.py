@@ -21,8 +21,10 @@ class UserSourceAway(Event):
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "Users of this source cannot log in once their last answer is older than ``http_stale`` or "
-        "``dynamodb_stale``. See whether the service runs, and whether the gateway reaches it; for "
-        "a table also its name, region and IAM policy."
+        "Users of this source cannot log in once their last answer is older than ``http_stale``, "
+        "``ldap_stale`` or ``dynamodb_stale``. See whether the service or server runs, and whether "
+        "the gateway reaches it; for a table also its name, region and IAM policy. "
+        "``sftpgw check`` tries LDAP servers."
     )
 
     source: str
@@ -42,8 +44,8 @@ class UserSourceAnswerBad(Event):
     event_name: ClassVar[str] = "user-source-answer-bad"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
-        "The service or the table that knows the users has what the gateway cannot use. The reason "
-        "says what is wrong; :doc:`users` says what it has to be."
+        "The service, server or table that knows the users has what the gateway cannot use. The "
+        "reason says what is wrong; :doc:`users` says what it has to be."
     )
 
     source: str
