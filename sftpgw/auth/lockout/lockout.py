@@ -39,6 +39,10 @@ MAX_WAITING_CODES = 1000
 """How many codes of one user may wait."""
 
 
+MAX_LISTED_BANS = 1000
+"""How many bans are listed at once."""
+
+
 class TooManyCodes(Exception):
     """So many codes of the user wait that a further one may not."""
 
@@ -196,15 +200,16 @@ class Lockout:
         self._state.update(pair, partial(change, forgives=True))
         self._state.update(Subject(pair.address), partial(change, forgives=False))
 
-    def bans(self) -> list[Ban]:
-        """The bans that are in force, the latest one first."""
+    def bans(self, first: int = 0, most: int = MAX_LISTED_BANS) -> tuple[int, list[Ban]]:
+        """How many bans are in force, and some of them, the latest one first.
+
+        :param first: which is the first that is wanted, from 0.
+        :param most: how many are wanted at most.
+        """
         now = self._seconds()
-        found = [
-            Ban.of(subject, standing)
-            for subject, standing in self._state.entries()
-            if is_banned(standing, now)
-        ]
-        return sorted(found, key=lambda ban: (-ban.since_seconds, ban.address, ban.user))
+        found = [entry for entry in self._state.entries() if is_banned(entry[1], now)]
+        found.sort(key=lambda entry: (-entry[1].banned_at_seconds, entry[0]))
+        return len(found), [Ban.of(*entry) for entry in found[first : first + most]]
 
     def unban(self, given: str) -> list[Ban]:
         """End the bans of an address or of a user, and forget the failures. Returns the bans.
