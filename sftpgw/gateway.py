@@ -30,10 +30,9 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
-from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.lockout.lockout import Lockout
-from sftpgw.auth.lockout.plan import with_delay_up_to
 from sftpgw.auth.realm import LoginPortal, make_portal
+from sftpgw.auth.sources.asked_source import AskedUserSource
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
@@ -67,8 +66,9 @@ from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.account_sessions import AccountSessions
 from sftpgw.user_reload.directory_watch import DirectoryWatch
 from sftpgw.user_reload.plan import STEP_USERS, UserChanges
+from sftpgw.user_reload.rechecker import UserRechecker
 from sftpgw.user_reload.reloader import UserReloader
-from sftpgw.user_sources import chained
+from sftpgw.user_sources import chained, live_sources
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -82,10 +82,6 @@ QUOTAS_SECONDS = 5.0
 
 EXPIRY_SECONDS = 15.0
 """How often sessions are ended whose account has ended (`expires`)."""
-
-LONGEST_DELAY_SHARE = 0.25
-"""How much of ``login_grace`` one attempt may wait for failures before it. More would keep out a
-user whose password others guess."""
 
 WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
@@ -147,6 +143,8 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         self._sessions = AccountSessions(lambda: self.factory.connections)
+        sources = live_sources(self._users, settings, reactor, self._events)
+        self._rechecker = self._make_rechecker(sources)
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -156,7 +154,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=self._make_portal(),
+            portal=self._make_portal(sources),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -201,16 +199,18 @@ class Gateway:
             weight_of=self._users.weight_of,
         )
 
-    def _make_authenticator(self) -> Authenticator:
-        return chained(self._users, self._settings, self._reactor, self._events)
+    def _make_rechecker(self, sources: list[AskedUserSource]) -> UserRechecker:
+        return UserRechecker(
+            sources if self._settings.auth.on_change is OnChange.DISCONNECT else (),
+            self._sessions,
+            is_outdated=self._users.is_outdated,
+            clock=self._reactor,
+            events=self._events,
+        )
 
-    def _make_portal(self) -> LoginPortal:
-        settings = self._settings
-        exempt_networks = settings.ssh.exempt_networks
-        longest_seconds = settings.ssh.login_grace_seconds * LONGEST_DELAY_SHARE
-        rules = with_delay_up_to(longest_seconds, settings.lockout)
-        lockout = Lockout(rules, time.time, exempt_networks=exempt_networks)
-        return make_portal(self._make_authenticator(), self._make_avatar, lockout=lockout)
+    def _make_portal(self, sources: list[AskedUserSource]) -> LoginPortal:
+        lockout = Lockout.of(self._settings.ssh, self._settings.lockout, time.time)
+        return make_portal(chained(self._users, sources), self._make_avatar, lockout=lockout)
 
     def _make_control(self) -> ControlService:
         factory, events = self.factory, self._events
@@ -298,15 +298,16 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
-        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
         if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
+        self._rechecker.start()
         self._control.start()
-        self._garbage.start()  # last: what the start has made is here to stay
+        self._garbage.start()  # behind all that is made to stay
+        self.iterations.start()
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
         longest = iteration.longest
@@ -351,6 +352,7 @@ class Gateway:
         if self._reloader is not None:
             self._reloader.stop()
         self._expiry.stop()
+        self._rechecker.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds

@@ -20,8 +20,8 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.object_settings import Encryption, ObjectSettings
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
-from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import AuthorizedKey
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import AuthorizedKey, QuotaLimits
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 
@@ -1053,9 +1053,7 @@ class TestObjectsOfMounts:
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
     def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
-        lines = (
-            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
-        )
+        lines = "   /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
         users = load(GATEWAY_INI, self.MOUNTS + lines).users
         assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
 
@@ -1079,11 +1077,11 @@ class TestObjectsOfMounts:
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
             (
-                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "   /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
                 "has the prefix that /box has, too; acl, tags must be the same at /twin",
             ),
             (
-                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "   /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
                 "has the prefix that /box has, too; sse must be the same at /twin",
             ),
         ],
@@ -1091,3 +1089,32 @@ class TestObjectsOfMounts:
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:
         (told, *_) = faults_of(load, GATEWAY_INI, self.MOUNTS + line)
         assert fault in told
+
+
+class TestQuotas:
+    """How much users.ini lets a user store."""
+
+    def test_a_mount_has_its_own_or_that_of_the_user(self, load: Load) -> None:
+        common = (
+            "[*]\nkey_prefix = h/\nquota_bytes = 1GiB\nquota_bytes /box = 2GiB\n"
+            "quota_files /gone = 3\n"
+            "[*small]\nquota_bytes = 1MiB\nquota_files /box = 7\n"
+        )
+        own = "[alice]\nauthorized_keys = ssh-ed25519 AAAA\ngroups = small\nmount =\n"
+        own += "    /box s3://boxes/\n    /free s3://free/\nquota_bytes /free = off\n"
+        limits = load(GATEWAY_INI, common + own).users["alice"].limits
+        assert set(limits.quotas) == {
+            QuotaLimits(max_bytes=MIB),
+            QuotaLimits(("box",), max_bytes=2 * GIB, max_files=7),
+            QuotaLimits(("free",)),
+        }
+
+    def test_there_is_none_by_default(self, load: Load) -> None:
+        assert load(GATEWAY_INI, USERS_INI).users["alice"].limits.quotas == ()
+        lines = "quota_bytes = off\nquota_files = off\n"
+        assert load(GATEWAY_INI, USERS_INI + lines).users["alice"].limits.quotas == ()
+
+    def test_a_part_of_a_mount_has_none(self, load: Load) -> None:
+        lines = "mount = /box s3://boxes/\nquota_files /box/in = 5\n"
+        (told, *_) = faults_of(load, GATEWAY_INI, USERS_INI + lines)
+        assert "is about a part of a mount" in told

@@ -727,7 +727,8 @@ AUTH_KEYS: Mapping[str, Key] = {
         "http_cache_seconds",
         time(0, 86400),
         "How long an answer counts that lets a user in, or does not know a name for which a key is "
-        "offered. Refused passwords are asked about again.",
+        "offered. Refused passwords are asked about again. Users who have logged in with a key are "
+        "asked about as often while they have sessions open: see ``on_change``.",
     ),
     "http_stale": Key(
         "http_stale_seconds",
@@ -880,7 +881,8 @@ AUTH_KEYS: Mapping[str, Key] = {
     "dynamodb_cache": Key(
         "dynamodb_cache_seconds",
         time(0, 86400),
-        "How long an item counts, and that a name is unknown.",
+        "How long an item counts, and that a name is unknown. Users with open sessions are looked "
+        "at as often, every five seconds at most: see ``on_change``.",
     ),
     "dynamodb_stale": Key(
         "dynamodb_stale_seconds",

@@ -24,12 +24,13 @@ from sftpgw.auth.lockout.plan import (
     is_banned,
     is_known,
     points_of,
+    with_delay_up_to,
     without_failures,
 )
 from sftpgw.model.addresses import Network, address_of, source_of
 from sftpgw.model.messages import readable
 from sftpgw.model.normalization import normalized_bytes
-from sftpgw.model.settings import LockoutSettings
+from sftpgw.model.settings import LockoutSettings, SshSettings
 
 MAX_NAME_BYTES = 128
 """How much of a name tells it from others; names that differ only behind that count as one."""
@@ -38,6 +39,10 @@ MAX_NAME_BYTES = 128
 MAX_WAITING_CODES = 1000
 """How many codes of one user may wait."""
 
+
+LONGEST_DELAY_SHARE = 0.25
+"""How much of ``login_grace`` one attempt may wait for failures before it. More would keep out a
+user whose password others guess."""
 
 MAX_LISTED_BANS = 1000
 """How many bans are listed at once."""
@@ -108,6 +113,20 @@ class Lockout:
         self._state = ProcessLockoutState() if state is None else state
         self._allowed = (*exempt_networks, *settings.allow_networks)
         self.code_turns = UserSlots(1, MAX_WAITING_CODES, TooManyCodes)
+
+    @classmethod
+    def of(
+        cls, ssh: SshSettings, settings: LockoutSettings, seconds: Callable[[], float]
+    ) -> Lockout:
+        """The lockout of a gateway with these settings.
+
+        :param ssh: ``[ssh]``: its exempt networks, and how long a login may take.
+        :param settings: ``[lockout]``.
+        :param seconds: returns the time, in seconds since 1970.
+        """
+        longest_seconds = ssh.login_grace_seconds * LONGEST_DELAY_SHARE
+        rules = with_delay_up_to(longest_seconds, settings)
+        return cls(rules, seconds, exempt_networks=ssh.exempt_networks)
 
     def code_path(self, name: bytes, host: str | None) -> Path | None:
         """For whom a code waits in `code_turns`; None where the address is known for the user.
