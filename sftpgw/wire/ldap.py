@@ -254,7 +254,7 @@ def read_entry(content: bytes) -> LdapEntry:
             raise BadBer("an attribute is no sequence")
         parts = Fields(attribute)
         name = _attribute_name(parts.take(OCTETS))
-        values = tuple(_octets(elements(parts.take(SET))))
+        values = tuple(islice(_octets(elements(parts.take(SET))), MAX_VALUES + 1))
         count += 1 + len(values)
         if count > MAX_VALUES:
             raise BadBer(f"an entry has over {MAX_VALUES} values")
