@@ -30,9 +30,9 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
-from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import LoginPortal, make_portal
+from sftpgw.auth.sources.asked_source import AskedUserSource
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
@@ -64,9 +64,11 @@ from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.account_sessions import AccountSessions
+from sftpgw.user_reload.directory_watch import DirectoryWatch
 from sftpgw.user_reload.plan import STEP_USERS, UserChanges
+from sftpgw.user_reload.rechecker import UserRechecker
 from sftpgw.user_reload.reloader import UserReloader
-from sftpgw.user_sources import chained
+from sftpgw.user_sources import chained, live_sources
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -141,6 +143,8 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         self._sessions = AccountSessions(lambda: self.factory.connections)
+        sources = live_sources(self._users, settings, reactor, self._events)
+        self._rechecker = self._make_rechecker(sources)
         self._reloader = self._make_reloader()
         self._expiry = PeriodicTask(
             self._end_expired,
@@ -150,7 +154,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=self._make_portal(),
+            portal=self._make_portal(sources),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -195,14 +199,20 @@ class Gateway:
             weight_of=self._users.weight_of,
         )
 
-    def _make_authenticator(self) -> Authenticator:
-        return chained(self._users, self._settings, self._reactor, self._events)
+    def _make_rechecker(self, sources: list[AskedUserSource]) -> UserRechecker:
+        return UserRechecker(
+            sources if self._settings.auth.on_change is OnChange.DISCONNECT else (),
+            self._sessions,
+            is_outdated=self._users.is_outdated,
+            clock=self._reactor,
+            events=self._events,
+        )
 
-    def _make_portal(self) -> LoginPortal:
+    def _make_portal(self, sources: list[AskedUserSource]) -> LoginPortal:
         settings = self._settings
         exempt_networks = settings.ssh.exempt_networks
         lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
-        return make_portal(self._make_authenticator(), self._make_avatar, lockout=lockout)
+        return make_portal(chained(self._users, sources), self._make_avatar, lockout=lockout)
 
     def _make_control(self) -> ControlService:
         factory, events = self.factory, self._events
@@ -254,6 +264,7 @@ class Gateway:
             in_turns=self._in_turns,
             clock=self._reactor,
             events=self._events,
+            watch=lambda on_event: DirectoryWatch(self._reactor, on_event),
             follow=self._follow_changes,
         )
 
@@ -296,6 +307,7 @@ class Gateway:
         if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
+        self._rechecker.start()
         self._control.start()
         self._garbage.start()  # last: what the start has made is here to stay
 
@@ -342,6 +354,7 @@ class Gateway:
         if self._reloader is not None:
             self._reloader.stop()
         self._expiry.stop()
+        self._rechecker.stop()
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds

@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,8 +65,19 @@ WORD_BYTES = 16
 LDAP_PORT, LDAPS_PORT = 389, 636
 
 
-def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSink) -> Authenticator:
+def chained(users: LiveUsers, sources: Sequence[AskedUserSource]) -> Authenticator:
     """The authenticator of all sources; that of files if there are no others.
+
+    :param users: the users of files.
+    :param sources: the others (`asked_sources`).
+    """
+    return SourceChain(users, sources) if sources else users
+
+
+def live_sources(
+    users: LiveUsers, settings: Settings, reactor: Any, events: EventSink
+) -> list[AskedUserSource]:
+    """The sources other than files; what files say of their users may be exchanged.
 
     :param users: the users of files, and what files say of users of other sources.
     :param settings: the whole configuration.
@@ -74,11 +85,10 @@ def chained(users: LiveUsers, settings: Settings, reactor: Any, events: EventSin
     :param events: takes what is wrong with a source.
     """
     if settings.make_user is None:
-        return users
+        return []
     live = replace(settings, make_user=users.make)
     pool = HTTPConnectionPool(reactor)
-    sources = asked_sources(live, reactor, events, pool, lambda: users.make_user)
-    return SourceChain(users, sources)
+    return asked_sources(live, reactor, events, pool, lambda: users.make_user)
 
 
 def asked_sources(
@@ -136,7 +146,7 @@ def _asked_source(
 
     def user_of(user_name: str, said: GivenUser) -> User:
         try:
-            return _with_role(
+            return with_role(
                 settings, said, lambda given: make_user(user_name, given, name, said.groups)
             )
         except ConfigError as error:
@@ -162,13 +172,16 @@ def _asked_source(
     )
 
 
-def _with_role(
+def with_role(
     settings: Settings, said: GivenUser, make: Callable[[Mapping[str, str]], User]
 ) -> User:
     """The user of an answer, with the role and the policy that it has.
 
     They count only where sessions have credentials of their own.
 
+    :param settings: the whole configuration.
+    :param said: the answer.
+    :param make: makes a user of keys of users.ini.
     :raises NoSessionPolicy: the sessions of the user could not have any.
     """
     if not any(store.scoped_credentials for store in settings.all_stores):

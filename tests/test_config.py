@@ -21,8 +21,8 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.object_settings import Encryption, ObjectSettings
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
-from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import AuthorizedKey
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import AuthorizedKey, QuotaLimits
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 from sftpgw.startup import LDAP_READERS
@@ -1055,9 +1055,7 @@ class TestObjectsOfMounts:
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
     def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
-        lines = (
-            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
-        )
+        lines = "   /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
         users = load(GATEWAY_INI, self.MOUNTS + lines).users
         assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
 
@@ -1081,11 +1079,11 @@ class TestObjectsOfMounts:
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
             (
-                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "   /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
                 "has the prefix that /box has, too; acl, tags must be the same at /twin",
             ),
             (
-                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "   /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
                 "has the prefix that /box has, too; sse must be the same at /twin",
             ),
         ],
@@ -1161,3 +1159,32 @@ def test_groups_of_a_directory_count_if_there_is_a_section(load: Load) -> None:
     assert make_user("alice", {}, "ldap", ("b", "*")).weight == 2
     assert make_user("alice", {"groups": "b"}, "ldap", ("a",)).weight == 2
     assert make_user("alice", {}, "ldap", ()).weight == 1
+
+
+class TestQuotas:
+    """How much users.ini lets a user store."""
+
+    def test_a_mount_has_its_own_or_that_of_the_user(self, load: Load) -> None:
+        common = (
+            "[*]\nkey_prefix = h/\nquota_bytes = 1GiB\nquota_bytes /box = 2GiB\n"
+            "quota_files /gone = 3\n"
+            "[*small]\nquota_bytes = 1MiB\nquota_files /box = 7\n"
+        )
+        own = "[alice]\nauthorized_keys = ssh-ed25519 AAAA\ngroups = small\nmount =\n"
+        own += "    /box s3://boxes/\n    /free s3://free/\nquota_bytes /free = off\n"
+        limits = load(GATEWAY_INI, common + own).users["alice"].limits
+        assert set(limits.quotas) == {
+            QuotaLimits(max_bytes=MIB),
+            QuotaLimits(("box",), max_bytes=2 * GIB, max_files=7),
+            QuotaLimits(("free",)),
+        }
+
+    def test_there_is_none_by_default(self, load: Load) -> None:
+        assert load(GATEWAY_INI, USERS_INI).users["alice"].limits.quotas == ()
+        lines = "quota_bytes = off\nquota_files = off\n"
+        assert load(GATEWAY_INI, USERS_INI + lines).users["alice"].limits.quotas == ()
+
+    def test_a_part_of_a_mount_has_none(self, load: Load) -> None:
+        lines = "mount = /box s3://boxes/\nquota_files /box/in = 5\n"
+        (told, *_) = faults_of(load, GATEWAY_INI, USERS_INI + lines)
+        assert "is about a part of a mount" in told

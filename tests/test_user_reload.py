@@ -15,14 +15,21 @@ from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import FileUsers
 from sftpgw.model.steps import Steps, finish
-from sftpgw.model.users import User, UserLimits
+from sftpgw.model.users import AssumedRole, User, UserLimits
 from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
 from sftpgw.user_reload.plan import UserChanges, changes_between, has_expired
-from sftpgw.user_reload.reloader import EVERY_SECONDS, UserReloader
+from sftpgw.user_reload.reloader import (
+    EVERY_SECONDS,
+    SELDOM_SECONDS,
+    SETTLE_SECONDS,
+    UserReloader,
+)
+from sftpgw.user_reload.watched_places import Places
 
 T = TypeVar("T")
 
+ROLE = AssumedRole("arn:aws:iam::123456789012:role/partner")
 ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
 
 
@@ -48,6 +55,7 @@ def with_login(user: User, **changes: Any) -> User:
             UserChanges(0, 0, 0, frozenset()),
         ),
         ([ALICE, with_mount(BOB, key_prefix="x/")], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        ([ALICE, replace(BOB, role=ROLE)], UserChanges(0, 0, 1, frozenset({"bob"}))),
         ([ALICE, replace(BOB, weight=7)], UserChanges(0, 0, 1, frozenset())),
         ([ALICE, replace(BOB, limits=UserLimits(5))], UserChanges(0, 0, 1, frozenset())),
     ],
@@ -72,7 +80,7 @@ class Files:
         self.users: Mapping[str, User] = named(*users)
         self.number = 0
         self.faults: tuple[str, ...] = ()
-        self.reads = 0
+        self.reads = self.looks = 0
         self.read_state = 0
 
     def write(self, *users: User, faults: tuple[str, ...] = ()) -> None:
@@ -93,6 +101,7 @@ class Files:
         return FileUsers(users)
 
     def state(self) -> int:
+        self.looks += 1
         return self.number
 
     def paths(self) -> list[Path]:
@@ -110,24 +119,54 @@ async def finished(steps: Steps[T]) -> T:
     return finish(steps)
 
 
+class Watch:
+    """Whether it can watch, and what it calls."""
+
+    def __init__(self) -> None:
+        self.can_watch = False
+        self.places: Places = {}
+        self.is_stopped = False
+        self.on_event: Callable[[], None] = lambda: None
+
+    def follow(self, places: Places) -> bool:
+        self.places = places
+        return self.can_watch
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
 class World:
-    def __init__(self, in_thread: Callable[..., Deferred[Any]] = at_once) -> None:
+    def __init__(
+        self,
+        in_thread: Callable[..., Deferred[Any]] = at_once,
+        *,
+        changed_early: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.events = RecordedEvents()
         self.files = Files(ALICE, BOB)
         self.live = LiveUsers(self.files.users, call_at_once)
         self.ended: list[frozenset[str]] = []
+        self.watch = Watch()
         self.reloader = UserReloader(
             self.files,
             self.live,
             in_thread=in_thread,
             in_turns=finished,
+            watch=self._watched,
             clock=self.clock,
             events=self.events,
             follow=self._follow,
         )
+        if changed_early:
+            self.files.write(CAROL)
         self.reloader.start()
         self.clock.advance(0)
+
+    def _watched(self, on_event: Callable[[], None]) -> Watch:
+        self.watch.on_event = on_event
+        return self.watch
 
     def _follow(self, changes: UserChanges) -> Steps[int]:
         self.ended.append(changes.ended)
@@ -156,6 +195,49 @@ def test_a_change_is_read_once_it_has_stayed_the_same() -> None:
     assert (told["users"], told["added"], told["removed"], told["disconnected"]) == (2, 1, 1, 1)
     world.looks(5)
     assert world.files.reads == 1
+
+
+def test_what_inotify_tells_of_is_read_soon_and_a_loss_is_made_up_for() -> None:
+    world = World()
+    world.watch.can_watch = True
+    world.looks(1)
+    world.files.write(ALICE)
+    world.watch.on_event()
+    world.clock.advance(SETTLE_SECONDS)
+    world.files.write(ALICE, CAROL)  # it is still being written
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.files.reads == 0
+    world.clock.advance(SETTLE_SECONDS)
+    assert world.files.reads == 1
+    assert set(world.live.users) == {"alice", "carol"}
+    states = world.files.looks
+    world.clock.advance(SELDOM_SECONDS / 2)
+    assert world.files.looks == states, "nothing is looked at for nothing"
+    world.files.write(BOB)  # nothing tells of it
+    world.clock.advance(SELDOM_SECONDS / 2)
+    world.clock.advance(SETTLE_SECONDS)
+    assert set(world.live.users) == {"bob"}
+    world.reloader.stop()
+    assert world.watch.is_stopped
+
+
+def test_a_change_before_the_first_look_is_seen() -> None:
+    world = World(lambda function, *args: succeed(function(*args)), changed_early=True)
+    world.looks(1)
+    assert world.files.reads == 1
+    assert set(world.live.users) == {"carol"}
+
+
+def test_what_was_broken_is_read_again_once_it_is_mended() -> None:
+    world = World()
+    world.files.write(faults=("users.ini:3: half a file",))
+    world.looks(2)
+    assert set(world.live.users) == {"alice", "bob"}
+    world.looks(4)
+    assert world.files.reads == 1
+    world.files.write(ALICE)
+    world.looks(2)
+    assert set(world.live.users) == {"alice"}
 
 
 def test_faults_leave_all_users_as_they_were_and_are_all_told_once() -> None:

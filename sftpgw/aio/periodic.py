@@ -54,6 +54,8 @@ class PeriodicTask:
         self._on_failure = on_failure
         self._random = random
         self._is_running = False
+        self._next_seconds = float("inf")
+        self._due_seconds = 0.0
         self._timer: DelayedCall | None = None
         self._round: Deferred[None] | None = None
 
@@ -80,8 +82,27 @@ class PeriodicTask:
         if timer is not None:
             timer.cancel()
 
+    def hasten(self, seconds: float) -> None:
+        """Let the next round begin after this pause at most; after the round under way if there is.
+
+        :param seconds: the pause.
+        """
+        due_seconds = self._clock.seconds() + seconds
+        if not self._is_running:
+            return
+        if self._timer is None:
+            self._next_seconds = min(self._next_seconds, seconds)
+        elif due_seconds < self._due_seconds:
+            self._timer.cancel()
+            self._schedule(seconds)
+
     def _pause(self, seconds: float) -> None:
-        self._timer = self._clock.callLater(seconds * (0.5 + self._random()), self._begin)
+        self._schedule(min(self._next_seconds, seconds * (0.5 + self._random())))
+
+    def _schedule(self, seconds: float) -> None:
+        self._next_seconds = float("inf")
+        self._due_seconds = self._clock.seconds() + seconds
+        self._timer = self._clock.callLater(seconds, self._begin)
 
     def _begin(self) -> None:
         self._timer = None

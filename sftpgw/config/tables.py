@@ -672,8 +672,8 @@ AUTH_KEYS: Mapping[str, Key] = {
         one_of(OnChange),
         "What becomes of the sessions of a user who is removed or disabled, or whose proofs, "
         "``networks``, ``expires``, mounts or permissions change: ``disconnect`` them, or ``keep`` "
-        "them as they were until they end. Files of users are read again on SIGHUP, and within "
-        "some seconds of a change.",
+        "them as they were until they end. The files of users, and those of ``ca_keys`` and "
+        "``revoked_keys``, are read again on SIGHUP, and within some seconds of a change.",
     ),
     "sources": Key(
         "sources",
@@ -727,7 +727,8 @@ AUTH_KEYS: Mapping[str, Key] = {
         "http_cache_seconds",
         time(0, 86400),
         "How long an answer counts that lets a user in, or does not know a name for which a key is "
-        "offered. Refused passwords are asked about again.",
+        "offered. Refused passwords are asked about again. Users who have logged in with a key are "
+        "asked about as often while they have sessions open: see ``on_change``.",
     ),
     "http_stale": Key(
         "http_stale_seconds",
@@ -880,7 +881,8 @@ AUTH_KEYS: Mapping[str, Key] = {
     "dynamodb_cache": Key(
         "dynamodb_cache_seconds",
         time(0, 86400),
-        "How long an item counts, and that a name is unknown.",
+        "How long an item counts, and that a name is unknown. Users with open sessions are looked "
+        "at as often, every five seconds at most: see ``on_change``.",
     ),
     "dynamodb_stale": Key(
         "dynamodb_stale_seconds",

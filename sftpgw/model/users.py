@@ -164,6 +164,7 @@ class User:
     :ivar login: how the user may log in.
     :ivar limits: what is limited for this user.
     :ivar source: the source that has named the user; empty for users of files.
+    :ivar is_of_password: whether the source has named the user for a password that it has verified.
     :ivar role: the role of the user's sessions; None for that of the store.
     """
 
@@ -173,6 +174,7 @@ class User:
     login: LoginRules = LoginRules()
     limits: UserLimits = UserLimits()
     source: str = field(default="", compare=False)
+    is_of_password: bool = field(default=False, compare=False)
     role: AssumedRole | None = None
 
     @classmethod

@@ -6,7 +6,8 @@ Must not know: how users are read, or what a session does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,29 @@ EXPIRED = "the account has expired"
 class EndableConnection(Protocol):
     """A connection; its avatar is that of the session, None before the login."""
 
+    @property
+    def peer_host(self) -> str | None: ...
+
     def sendDisconnect(self, reason: int, desc: str, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSession:
+    """The session of a user who is logged in.
+
+    :ivar user: the user as the login has found them.
+    :ivar connection: the session's connection.
+    """
+
+    user: User
+    connection: EndableConnection
+
+    def end(self, text: str) -> None:
+        """Disconnect.
+
+        :param text: what the client is told.
+        """
+        self.connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
 
 
 class AccountSessions:
@@ -44,6 +67,14 @@ class AccountSessions:
         """
         self._accounts[avatar] = user
 
+    def open(self) -> Iterator[AccountSession]:
+        """The sessions that are open, with those that end meanwhile."""
+        for connection in list(self._connections()):
+            avatar = getattr(connection, "avatar", None)
+            user = None if avatar is None else self._accounts.get(avatar)
+            if user is not None:
+                yield AccountSession(user, connection)
+
     def end_of_users(self, names: Collection[str]) -> Steps[int]:
         """End the sessions of some users, one in a step. Returns how many there were.
 
@@ -63,11 +94,9 @@ class AccountSessions:
 
     def _end(self, is_over: Callable[[User], bool], text: str) -> Steps[int]:
         ended = 0
-        for connection in list(self._connections()):
-            avatar = getattr(connection, "avatar", None)
-            user = None if avatar is None else self._accounts.get(avatar)
-            if user is not None and is_over(user):
-                connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+        for session in self.open():
+            if is_over(session.user):
+                session.end(text)
                 ended += 1
                 yield
         return ended

@@ -8,8 +8,10 @@ Rules
 1. Files are read in a thread. All else is done in steps, in turns with the work for clients: what
    a thread did would hold Python's lock. The exchange itself is one assignment.
 2. A fault in any file leaves all users as they were. Each fault is an event.
-3. Files are looked at every `EVERY_SECONDS`. What has changed since it was read is read once it has
-   stayed the same for two looks, so that a file that is being written is not read in the middle.
+3. Files are looked at every `EVERY_SECONDS`. Where inotify tells of changes, they are looked at
+   `SETTLE_SECONDS` after each of these, and every `SELDOM_SECONDS` all the same. What has changed
+   since it was read is read once it has stayed the same for two looks, so that a file that is being
+   written is not read in the middle.
 4. One reload runs at a time. One that is asked for meanwhile follows it.
 """
 
@@ -30,8 +32,11 @@ from sftpgw.model.settings import FileUsers, ReadableUsers
 from sftpgw.model.steps import Steps
 from sftpgw.model.users import User
 from sftpgw.user_reload.plan import UserChanges, changes_between, released
+from sftpgw.user_reload.watched_places import Places, places_of, tell_all_changes
 
 EVERY_SECONDS = 2.0
+SETTLE_SECONDS = 0.5
+SELDOM_SECONDS = 60.0
 MAX_TOLD = 100
 """How many faults of one reload are events of their own."""
 
@@ -47,6 +52,14 @@ class Exchangeable(Protocol):
     def prepare(self, read: FileUsers) -> Steps[Any]: ...
 
     def exchange(self, prepared: Any) -> None: ...
+
+
+class ChangeWatch(Protocol):
+    """Tells at once that something has changed, where that can be had."""
+
+    def follow(self, places: Places) -> bool: ...
+
+    def stop(self) -> None: ...
 
 
 InThread = Callable[..., Awaitable[Any]]
@@ -68,6 +81,7 @@ class UserReloader:
     :param in_turns: does steps in turns with other work.
     :param clock: times the looks.
     :param events: takes what came of each reload.
+    :param watch: makes what calls its argument when something has changed.
     :param follow: called with what has changed, right after the exchange; ends sessions in steps,
         and returns how many.
     """
@@ -81,6 +95,7 @@ class UserReloader:
         in_turns: InTurns,
         clock: Clock,
         events: EventSink,
+        watch: Callable[[Callable[[], None]], ChangeWatch],
         follow: Callable[[UserChanges], Steps[int]],
     ) -> None:
         self._files = files
@@ -96,10 +111,11 @@ class UserReloader:
         self._task = PeriodicTask(
             self.look,
             first_seconds=0.0,
-            every_seconds=EVERY_SECONDS,
+            every_seconds=SELDOM_SECONDS,
             clock=clock,
             on_failure=self._on_failure,
         )
+        self._watch = watch(lambda: self._task.hasten(SETTLE_SECONDS))
 
     def start(self) -> None:
         """Begin to look at the files."""
@@ -109,6 +125,7 @@ class UserReloader:
         """Look no more."""
         self._is_wanted = False
         self._task.stop()
+        self._watch.stop()
         if self._asked is not None:
             self._asked.cancel()
 
@@ -126,10 +143,20 @@ class UserReloader:
 
     async def look(self) -> None:
         """Reload if the files have changed since they were read, and do not change any more."""
-        state = await self._in_thread(self._files.state)
+        state, places = await self._in_thread(self._state_and_places)
+        is_watched = places is not None and self._watch.follow(places)
         if state != self._files.read_state and state == self._last:
             await self.reload()
         self._last = state
+        if not is_watched:
+            self._task.hasten(EVERY_SECONDS)
+        elif state != self._files.read_state:
+            self._task.hasten(SETTLE_SECONDS)
+
+    def _state_and_places(self) -> tuple[Hashable, Places | None]:
+        """The state of the files, and what to watch; None where not all changes show."""
+        places = places_of(self._files.paths(), self._files.folder())
+        return self._files.state(), places if tell_all_changes(places) else None
 
     async def reload(self) -> None:
         """Read the files. Faults become events."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import boto3
 import pytest
 
-from tests.interop.spawning import Account, Bucket, Client, Gateway
+from tests.interop.spawning import Account, Bucket, Client, Gateway, program, wait_until
 from tests.stores import moto_server
 
 pytestmark = [pytest.mark.interop, pytest.mark.needs("openssh")]
@@ -71,6 +75,32 @@ def test_a_user_of_the_table_works_with_openssh(
     assert bucket.body("fleet-7/report") == b"from the fleet"
     client.sftp("rm report", ok=False)
     replace(client, user="fleet-8").sftp("pwd", ok=False)
+
+
+def test_a_session_ends_with_its_user(gateway: Gateway, table: Any, account: Account) -> None:
+    """One of two users with open sessions is removed, the other is changed in what is no matter."""
+    with ExitStack() as stack:
+        opened = {}
+        for name in ("fleet-9", "fleet-10"):
+            put(table, account, name)
+            host, port = f"{name}@127.0.0.1", str(gateway.port)
+            command = [program("sftp"), "-P", port, *account.key_options, host]
+            process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=subprocess.STDOUT)
+            stack.callback(process.wait, 60)
+            stack.callback(process.kill)
+            opened[name] = process
+            wait_until(partial(has_line, gateway, "login-succeeded", name))
+        put(table, account, "fleet-10", weight={"N": "3"})
+        table.delete_item(TableName=TABLE, Key={"name": {"S": "fleet-9"}})
+        wait_until(lambda: has_line(gateway, "user-sessions-ended", "fleet-9"))
+        output, _ = opened["fleet-9"].communicate(timeout=60)
+        assert b"the account has changed" in output
+        output, _ = opened["fleet-10"].communicate(b"pwd\n", timeout=60)
+        assert b"Remote working directory: /" in output
+
+
+def has_line(gateway: Gateway, *texts: str) -> bool:
+    return any(all(text in line for text in texts) for line in gateway.lines)
 
 
 def test_nonsense_is_refused_and_told(

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sftpgw.aio.lru import SharedLRU
@@ -135,6 +135,41 @@ class AskedUserSource:
         """Whether the source verifies passwords. If not, its users have hashes of them."""
         return not self._has_records
 
+    @property
+    def name(self) -> str:
+        """Which source it is."""
+        return self._name
+
+    @property
+    def cache_seconds(self) -> float:
+        """How long an answer counts."""
+        return self._times.cache_seconds
+
+    def may_look_again(self, user: User) -> bool:
+        """Whether the source can be asked about a user who is logged in, whose password is gone.
+
+        :param user: a user whom it has found.
+        """
+        return self._has_records or not user.is_of_password
+
+    async def look_again(self, user: User, peer_host: str | None) -> User | None:
+        """The user as the source has them now, whatever is remembered; None if it has them not.
+
+        :param user: a user of whom `may_look_again` is true.
+        :param peer_host: the client's address; None if it has none.
+        :raises SourceAway: the source cannot be asked.
+        :raises BadAnswer: its answer makes no sense.
+        """
+        key = self._key(user.name, peer_host, None)
+        question = Question(user.name, str(address_of(peer_host) or ""))
+        try:
+            return await self._renew(key, question, source_of(peer_host))
+        except AnswerUnusable as error:
+            raise BadAnswer(error.message) from None
+        except SourceAway as error:
+            self._tell_away(error, is_stale=True)
+            raise
+
     async def find(
         self, name: str, peer_host: str | None, password: bytes | None = None
     ) -> User | None:
@@ -146,19 +181,26 @@ class AskedUserSource:
         :raises SourceAway: the source cannot be asked, and no answer is new enough; or its answer
             makes no sense.
         """
-        address = str(address_of(peer_host) or "")
-        key = (name, "" if self._has_records else address, self._digest(name, password))
-        source, question = source_of(peer_host), Question(name, address, password)
+        key = self._key(name, peer_host, password)
+        source = source_of(peer_host)
         known = self._known(source, key) or self._refusals.get(key)
         if known is not None and self._age_seconds(known) < self._times.cache_seconds:
             return known.user
+        question = Question(name, str(address_of(peer_host) or ""), password)
         try:
-            answer = await self._asking.result(key, 0, lambda: self._ask(source, question))
+            return await self._renew(key, question, source)
         except AnswerUnusable:
-            self._answers.pop(key)
             raise
         except SourceAway as error:
             return self._last_user(known, error)
+
+    async def _renew(self, key: _Key, question: Question, source: str) -> User | None:
+        """Ask, and remember the answer."""
+        try:
+            answer = await self._asking.result(key, 0, lambda: self._ask(source, key, question))
+        except AnswerUnusable:
+            self._answers.pop(key)
+            raise
         self._remember(source, key, answer)
         return answer.user
 
@@ -166,11 +208,17 @@ class AskedUserSource:
         """The user of the last answer. :raises SourceAway: there is none, or it is too old"""
         user = None if known is None else known.user
         is_usable = known is not None and self._age_seconds(known) < self._times.stale_seconds
-        is_stale = user is not None and is_usable
-        self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
+        self._tell_away(error, is_stale=user is not None and is_usable)
         if user is None or not is_usable:
             raise error
         return user
+
+    def _tell_away(self, error: SourceAway, *, is_stale: bool) -> None:
+        self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
+
+    def _key(self, name: str, peer_host: str | None, password: bytes | None) -> _Key:
+        address = "" if self._has_records else str(address_of(peer_host) or "")
+        return name, address, self._digest(name, password)
 
     def _remember(self, source: str, key: _Key, answer: _Answer) -> None:
         is_refusal, (_, _, digest) = answer.user is None, key
@@ -180,17 +228,20 @@ class AskedUserSource:
         elif not digest:
             self._refusals.put(source, key, answer)
 
-    async def _ask(self, source: str, question: Question) -> _Answer:
+    async def _ask(self, source: str, key: _Key, question: Question) -> _Answer:
         try:
             said = await self._asker.ask(source, question)
-            return self._answer(question.name, said, self._clock.seconds())
+            return self._answer(key, said, self._clock.seconds())
         except BadAnswer as error:
             self._tell_bad(question.name, error)
             raise AnswerUnusable(error.message) from None
 
-    def _answer(self, name: str, said: GivenUser | None, seconds: float) -> _Answer:
+    def _answer(self, key: _Key, said: GivenUser | None, seconds: float) -> _Answer:
         """:raises BadAnswer: no user can be made of it"""
+        name, _, digest = key
         user = None if said is None else self._make_user(name, said)
+        if user is not None and digest:
+            user = replace(user, is_of_password=True)
         return _Answer(user, seconds, said, self._rules_of())
 
     def _known(self, source: str, key: _Key) -> _Answer | None:
@@ -200,7 +251,7 @@ class AskedUserSource:
             return known
         self._answers.pop(key)
         try:
-            known = self._answer(key[0], known.said, known.seconds)
+            known = self._answer(key, known.said, known.seconds)
         except BadAnswer as error:
             self._tell_bad(key[0], error)
             return None

@@ -51,3 +51,21 @@ class UserSourceAnswerBad(Event):
     source: str
     user: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSessionsEnded(Event):
+    """Sessions were ended whose user a source has changed or removed (``[auth] on_change``).
+
+    :param source: which source, as ``[auth] sources`` names it.
+    :param user: the user; empty for users whose names belong to users of files by now.
+    :param gone: whether the source does not know the user any more.
+    :param disconnected: how many connections were ended.
+    """
+
+    event_name: ClassVar[str] = "user-sessions-ended"
+
+    source: str
+    user: str
+    gone: bool
+    disconnected: int
