@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -266,6 +266,17 @@ class Recorder:
     def write(self, *pieces: Buffer) -> None:
         for piece in pieces:
             self.written += piece
+
+    @property
+    def held_back(self) -> Recorder:
+        return self
+
+    def before_release(self, call: object) -> bool:
+        """Nothing is held back here."""
+        return False
+
+    def cork(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def write_error(self, text: bytes) -> None:
         """What a command complains of."""

@@ -36,6 +36,15 @@ def again(error: GatewayErrorT) -> GatewayErrorT:
     return copied
 
 
+def without_traces(error: GatewayErrorT) -> GatewayErrorT:
+    """An error, without its traceback and what it came from: it is kept, and must keep nothing.
+
+    :param error: the error.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class ConfigError(GatewayError):
     """The configuration cannot be used.
 

@@ -300,7 +300,6 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
-        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
@@ -309,7 +308,8 @@ class Gateway:
         self._expiry.start()
         self._rechecker.start()
         self._control.start()
-        self._garbage.start()  # last: what the start has made is here to stay
+        self._garbage.start()  # behind all that is made to stay
+        self.iterations.start()
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
         longest = iteration.longest

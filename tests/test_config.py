@@ -14,16 +14,18 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sftpgw.config import load_settings
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.object_settings import Encryption, ObjectSettings
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
-from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import AuthorizedKey
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import AuthorizedKey, QuotaLimits
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
+from sftpgw.startup import LDAP_READERS
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -1053,9 +1055,7 @@ class TestObjectsOfMounts:
     MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
 
     def test_two_mounts_of_one_prefix_may_say_the_same(self, load: Load) -> None:
-        lines = (
-            "mount = /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
-        )
+        lines = "   /twin s3://boxes/\nsse /twin = s3\nsse /box = s3\nstorage_class = GLACIER_IR"
         users = load(GATEWAY_INI, self.MOUNTS + lines).users
         assert len({mount.objects for mount in users["alice"].mounts if mount.path}) == 1
 
@@ -1079,11 +1079,11 @@ class TestObjectsOfMounts:
             ("sse /box/in = s3", "is about a part of a mount"),
             ("tags = by={home}", "is no placeholder"),
             (
-                "mount = /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
+                "   /twin s3://boxes/\nacl /twin = private\ntags /twin = a=b",
                 "has the prefix that /box has, too; acl, tags must be the same at /twin",
             ),
             (
-                "mount = /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
+                "   /twin s3://boxes/\nsse /box = s3\nsse /twin = kms",
                 "has the prefix that /box has, too; sse must be the same at /twin",
             ),
         ],
@@ -1091,3 +1091,100 @@ class TestObjectsOfMounts:
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:
         (told, *_) = faults_of(load, GATEWAY_INI, self.MOUNTS + line)
         assert fault in told
+
+
+LDAP = "sources = file ldap\nldap_url = ldap://a\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("sources = file ldap\nldap_search_base = dc=x", "ldap_url: is missing"),
+        (LDAP, "ldap_search_base: is missing"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_bind_dn = uid={{username}},dc=x", "keep one"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_service_dn = cn=x", "ldap_service_dn: needs"),
+        (
+            f"{LDAP}ldap_search_base = dc=x\nldap_service_password_env = X",
+            "ldap_service_dn: is mis",
+        ),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_group_filter = (member={{dn}})", "ldap_group_base"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_attributes = groups = a", "cannot come from"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_attributes = bukket = a", "did you mean 'bucket'"),
+        (f"{LDAP}ldap_search_base = people", "ldap_search_base: 'people' is not the name"),
+        (f"{LDAP}ldap_bind_dn = uid=x,dc=x", "ldap_bind_dn: 'uid=x,dc=x' must have {username}"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_filter = uid=x", "ldap_filter: 'uid=x' has no '('"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_filter = (member={{dn}})", "ldap_filter"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_groups = cn=,x: y", "ldap_groups: 'cn=,x'"),
+        (
+            (
+                f"{LDAP}ldap_search_base = dc=x\nldap_service_dn = cn=x\n"
+                "ldap_service_password_file = missing"
+            ),
+            "ldap_service_password_file: ",
+        ),
+    ],
+)
+def test_faults_of_ldap(tmp_path: Path, lines: str, fault: str) -> None:
+    (tmp_path / "host_key").touch()
+    (tmp_path / "sftpgw.ini").write_text(f"{GATEWAY_INI}[auth]\n{lines}\n")
+    (tmp_path / "users.ini").write_text(USERS_INI)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            tmp_path / "sftpgw.ini",
+            read_key=read_key,
+            check_hash=check_hash,
+            key_files=KeyFileReaders(lambda data: frozenset(), NO_READERS.revoked, LDAP_READERS),
+        )
+    (found,) = caught.value.faults
+    assert fault in found
+
+
+def test_passwords_in_the_clear_are_a_warning(load: Load) -> None:
+    lines = f"{LDAP}ldap_search_base = dc=x\nldap_starttls = no\n"
+    (warning,) = load(f"{GATEWAY_INI}[auth]\n{lines}").warnings
+    assert warning == "[auth] ldap_starttls = no: passwords go to a in the clear"
+    at_home = lines.replace("ldap://a", "ldap://localhost ldap://[::1]:1389 ldaps://b")
+    assert load(f"{GATEWAY_INI}[auth]\n{at_home}").warnings == ()
+
+
+def test_groups_of_a_directory_count_if_there_is_a_section(load: Load) -> None:
+    settings = load(
+        f"{GATEWAY_INI}[auth]\n{LDAP}ldap_search_base = dc=x\n",
+        "[*]\nkey_prefix = home/{username}/\n[*b]\nweight = 2\n[*a]\nweight = 3\n",
+    )
+    assert settings.users == {}
+    make_user = settings.make_user
+    assert make_user is not None
+    assert make_user("alice", {}, "ldap", ("a", "unknown", "b")).weight == 3
+    assert make_user("alice", {}, "ldap", ("b", "*")).weight == 2
+    assert make_user("alice", {"groups": "b"}, "ldap", ("a",)).weight == 2
+    assert make_user("alice", {}, "ldap", ()).weight == 1
+
+
+class TestQuotas:
+    """How much users.ini lets a user store."""
+
+    def test_a_mount_has_its_own_or_that_of_the_user(self, load: Load) -> None:
+        common = (
+            "[*]\nkey_prefix = h/\nquota_bytes = 1GiB\nquota_bytes /box = 2GiB\n"
+            "quota_files /gone = 3\n"
+            "[*small]\nquota_bytes = 1MiB\nquota_files /box = 7\n"
+        )
+        own = "[alice]\nauthorized_keys = ssh-ed25519 AAAA\ngroups = small\nmount =\n"
+        own += "    /box s3://boxes/\n    /free s3://free/\nquota_bytes /free = off\n"
+        limits = load(GATEWAY_INI, common + own).users["alice"].limits
+        assert set(limits.quotas) == {
+            QuotaLimits(max_bytes=MIB),
+            QuotaLimits(("box",), max_bytes=2 * GIB, max_files=7),
+            QuotaLimits(("free",)),
+        }
+
+    def test_there_is_none_by_default(self, load: Load) -> None:
+        assert load(GATEWAY_INI, USERS_INI).users["alice"].limits.quotas == ()
+        lines = "quota_bytes = off\nquota_files = off\n"
+        assert load(GATEWAY_INI, USERS_INI + lines).users["alice"].limits.quotas == ()
+
+    def test_a_part_of_a_mount_has_none(self, load: Load) -> None:
+        lines = "mount = /box s3://boxes/\nquota_files /box/in = 5\n"
+        (told, *_) = faults_of(load, GATEWAY_INI, USERS_INI + lines)
+        assert "is about a part of a mount" in told

@@ -17,6 +17,7 @@ from sftpgw.model.settings import (
     SshSettings,
     StoreSettings,
 )
+from sftpgw.model.users import AssumedRole
 from sftpgw.startup import (
     OWN_DESCRIPTORS,
     STORE_DESCRIPTORS,
@@ -97,3 +98,39 @@ def test_settings_of_the_store_are_judged_before_the_start(tmp_path: Path) -> No
         (fault,) = refused.value.faults
         assert words in fault
         assert "secret" not in fault
+
+
+def test_users_without_a_possible_role_are_faults_of_the_start(tmp_path: Path) -> None:
+    """All at once, each by its name; and of no use where no store scopes credentials."""
+    hashed = "password_hash = $2b$04$" + "a" * 53
+    mounts = "".join(f"\n  /{n} s3://uploads/{n}{'x' * 80}/" for n in range(40))
+    role = "arn:aws:iam::123456789012:role/partner-{username}"
+    users = f"[al]\n{hashed}\nkey_prefix = a\nrole_arn = {role}\n"
+    users += f"[bo]\n{hashed}\nrole_arn = {role}\nmount ={mounts}\n"
+    users += f"[cy]\n{hashed}\nkey_prefix = c\n"
+    path = tmp_path / "sftpgw.ini"
+
+    def faults(lines: str) -> list[str]:
+        (tmp_path / "users.ini").write_text(users, encoding="utf-8")
+        ini = f"[gateway]\ncreate_host_keys = yes\n[s3]\nbucket = uploads\n{lines}\n"
+        path.write_text(ini, encoding="utf-8")
+        with pytest.raises(ConfigError) as refused:
+            read_settings(str(path))
+        return list(refused.value.faults)
+
+    too_long, no_role = faults("scoped_credentials = yes")
+    assert "bo: the session policy needs" in too_long
+    assert "cy: has no role to assume" in no_role
+    assert len(faults("")) == 2
+    assert all("role_arn: is of no use without scoped_credentials" in each for each in faults(""))
+    (no_use,) = faults("session_tags = a=b\nscoped_credentials = no")[:1]
+    assert "[s3] session_tags: is of no use without scoped_credentials" in no_use
+    users = f"[al]\n{hashed}\nkey_prefix = a\nrole_arn = {role}\n"
+    ini = path.read_text().replace(
+        "session_tags = a=b\nscoped_credentials = no", "scoped_credentials = yes"
+    )
+    path.write_text(ini, encoding="utf-8")
+    (tmp_path / "users.ini").write_text(users, encoding="utf-8")
+    assert read_settings(str(path)).users["al"].role == AssumedRole(
+        "arn:aws:iam::123456789012:role/partner-al"
+    )

@@ -15,7 +15,7 @@ from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import FileUsers
 from sftpgw.model.steps import Steps, finish
-from sftpgw.model.users import User, UserLimits
+from sftpgw.model.users import AssumedRole, User, UserLimits
 from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_user
 from sftpgw.user_reload.plan import UserChanges, changes_between, has_expired
@@ -29,6 +29,7 @@ from sftpgw.user_reload.watched_places import Places
 
 T = TypeVar("T")
 
+ROLE = AssumedRole("arn:aws:iam::123456789012:role/partner")
 ALICE, BOB, CAROL = (make_user(name, None, "hash") for name in ("alice", "bob", "carol"))
 
 
@@ -54,6 +55,7 @@ def with_login(user: User, **changes: Any) -> User:
             UserChanges(0, 0, 0, frozenset()),
         ),
         ([ALICE, with_mount(BOB, key_prefix="x/")], UserChanges(0, 0, 1, frozenset({"bob"}))),
+        ([ALICE, replace(BOB, role=ROLE)], UserChanges(0, 0, 1, frozenset({"bob"}))),
         ([ALICE, replace(BOB, weight=7)], UserChanges(0, 0, 1, frozenset())),
         ([ALICE, replace(BOB, limits=UserLimits(5))], UserChanges(0, 0, 1, frozenset())),
     ],

@@ -56,3 +56,27 @@ class UserCount:
         self._counts[self._key] -= 1
         if not self._counts[self._key]:
             del self._counts[self._key]
+
+
+class CountedOnce:
+    """One thing that is counted for a user, or not.
+
+    :param count: of the user; None to count nothing.
+    """
+
+    __slots__ = ("_count", "_is_counted")
+
+    def __init__(self, count: UserCount | None) -> None:
+        self._count = count
+        self._is_counted = False
+
+    def try_add(self) -> bool:
+        """Count it; returns False if the user has too many."""
+        self._is_counted = self._count is None or self._count.try_add()
+        return self._is_counted
+
+    def remove(self) -> None:
+        """Count it no more. May be called again."""
+        if self._is_counted and self._count is not None:
+            self._count.remove()
+        self._is_counted = False

@@ -54,6 +54,21 @@ class ByteQueue:
         self.size_bytes -= limit_bytes - wanted
         return tuple(taken)
 
+    def take_from_first(self, size_bytes: int) -> memoryview | None:
+        """Remove and return the next bytes, if the first fragment has more; else None, and nothing.
+
+        It is cheaper than `take`: fields of a frame are read so.
+        """
+        if not self._fragments:
+            return None
+        head, start = self._fragments[0], self._head_offset
+        stop = start + size_bytes
+        if stop >= len(head):
+            return None
+        self._head_offset = stop
+        self.size_bytes -= size_bytes
+        return memoryview(head)[start:stop]
+
     def find(self, byte: bytes, limit_bytes: int) -> int:
         """Where `byte` comes first among the next `limit_bytes`; -1 if it does not."""
         passed_bytes, start = 0, self._head_offset

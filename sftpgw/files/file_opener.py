@@ -155,14 +155,14 @@ class FileOpener:
             await self._lookup.require_file_name(location, creates=intent.create)
         require_writable(location)
         self._transfers.require_open()
+        if self._context.quotas is not None:
+            await self._context.quotas.wait_until_known(location.file)
         if must_look(intent, may_overwrite=True):
             # Where the user sees nothing, a wait would tell that others are uploading this file.
             appends = intent.append and not is_blind
             await self._lookup.wait_for_close(location, appends=appends)
         await self._transfers.settled(location.file)
-        existing, is_unknown = None, False
-        if intent.create or not is_blind:
-            existing, is_unknown = await self._find_existing(location, intent, may_overwrite)
+        existing, is_unknown = await self._find_existing(location, intent, may_overwrite)
         found = None if existing else await self._find_suspended(location, may_resume=may_resume)
         if existing is None and not is_blind:
             # Behind the wait for `find`, during which a directory may come into being.
@@ -204,18 +204,21 @@ class FileOpener:
         quotas = self._context.quotas
         if quotas is None:
             return
-        await quotas.wait_until_known(location.file)
-        if quotas.is_tight(location.file) and not location.access.is_blind:
+        is_blind = location.access.is_blind
+        if quotas.is_tight(location.file) and not is_blind:
             with suppress(StoreError):  # it counts as a new file then
                 await self._lookup.find_file_summary(location)
-        quotas.require_space(location.file, location.path, is_suspended=is_suspended)
+        quotas.require_space(
+            location.file, location.path, is_suspended=is_suspended, is_blind=is_blind
+        )
 
     async def _find_existing(
         self, location: Location, intent: WriteIntent, may_overwrite: bool
     ) -> tuple[ObjectInfo | None, bool]:
         """The existing file, as far as `intent` needs it, and whether that is unknown."""
         existing, is_unknown = None, False
-        if must_look(intent, may_overwrite=may_overwrite):
+        may_tell = intent.create or not location.access.is_blind
+        if may_tell and must_look(intent, may_overwrite=may_overwrite):
             # With TRUNC none of its bytes are preserved, with EXCL it must not exist.
             needs_all = not (intent.truncate or (intent.create and intent.exclusive))
             existing, is_unknown = await self._lookup.find_file_for_open(

@@ -189,7 +189,7 @@ class Tree:
         blocks = NOMINAL_BYTES // MIB
         nominal = Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
         quotas, found = self._context.quotas, self._mounts.resolve(path)
-        if quotas is None or isinstance(found, Unmounted):
+        if quotas is None or isinstance(found, Unmounted) or found.access.is_blind:
             return nominal
         await quotas.wait_until_known(found.marker)
         return quotas.space(found.marker, nominal)

@@ -85,6 +85,12 @@ class Mount:
     fixed: tuple[tuple[str, ...], ...] = ()
     objects: ObjectSettings = NO_OBJECT_SETTINGS
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the user may change anything in it, at whatever path."""
+        granted = [self.permissions, *(rule.permissions for rule in self.rules)]
+        return any(each & ~SEEING for each in granted)
+
     def path_of(self, name: ObjectName) -> bytes | None:
         """The path of an object; None if it is outside of this mount."""
         if name.bucket != self.bucket or not name.key.startswith(self.key_prefix):

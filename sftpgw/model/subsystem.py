@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sftpgw.model.units import Buffer
+
+
+class HeldBack(Protocol):
+    """What is written and consumed while a connection holds it back."""
+
+    def cork(self) -> AbstractContextManager[None]:
+        """What is written and consumed inside of the block leaves together, at its end."""
+
+    def before_release(self, call: Callable[[], None]) -> bool:
+        """Call `call` once, before what is written now leaves.
+
+        :param call: writes what the subsystem has kept until then.
+        :returns: False if what is written leaves at once; then it is not called.
+        """
 
 
 class SubsystemTransport(Protocol):
@@ -17,6 +32,10 @@ class SubsystemTransport(Protocol):
 
     def write(self, *fragments: Buffer) -> None:
         """Send `fragments` in their order; what one call passes leaves together."""
+
+    @property
+    def held_back(self) -> HeldBack:
+        """What leaves together."""
 
     def write_error(self, text: bytes) -> None:
         """Send `text` to the client's standard error; text that it never reads is dropped."""

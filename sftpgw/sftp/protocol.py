@@ -112,6 +112,7 @@ class SFTPProtocol:
         self._pending = PendingRequests(memory, unfinished or Unfinished(), self._work)
         self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
+        self._outbox_credit_bytes = 0  # of the WRITEs that are answered there
 
     # Subsystem.
 
@@ -163,7 +164,8 @@ class SFTPProtocol:
             nothing_left = self._begin_all()
         finally:
             self._is_working = False
-            self._send_outbox()
+            if self._outbox and not self._transport.held_back.before_release(self._send_outbox):
+                self._send_outbox()
         if nothing_left:
             self._finish_if_done()
 
@@ -197,6 +199,8 @@ class SFTPProtocol:
                 self._turns.wait()
                 return False
             has_begun = True
+            if self._frames.is_empty:
+                return not (self._is_lost or self._stream_is_lost)
         return False
 
     def _may_begin(self) -> bool:
@@ -265,15 +269,22 @@ class SFTPProtocol:
             return
         self._outbox += buffers
         self._outbox_bytes += sum(map(len, buffers))
+        self._outbox_credit_bytes += credit_bytes
         if not (self._is_working or may_wait) or self._outbox_bytes > OUTBOX_BYTES:
             self._send_outbox()
-        if credit_bytes:
-            self._transport.consumed(credit_bytes)
 
     def _send_outbox(self) -> None:
-        if self._outbox:
-            buffers, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        """Send replies, and give back the window that their requests have used, in one packet."""
+        if not self._outbox or self._is_lost:
+            return
+        buffers, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        credit_bytes, self._outbox_credit_bytes = self._outbox_credit_bytes, 0
+        if not credit_bytes:
             self._transport.write(*buffers)
+            return
+        with self._transport.held_back.cork():
+            self._transport.write(*buffers)
+            self._transport.consumed(credit_bytes)
 
     def _on_reply_lost(self, failure: Failure) -> None:
         """A defect of the gateway. The client would wait for ever, so the channel is closed."""
@@ -348,6 +359,7 @@ class SFTPProtocol:
             self._close_hold.release()
         if self._input_has_ended and not self._pending.count:
             self._input_has_ended = False
+            self._send_outbox()
             self._transport.finish(0)
 
 

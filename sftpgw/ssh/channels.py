@@ -30,10 +30,10 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from sftpgw.aio.user_counts import UserCount
+from sftpgw.aio.user_counts import CountedOnce
 from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.model.events.session_events import AnswersUnread
-from sftpgw.model.subsystem import Subsystem, SubsystemTransport
+from sftpgw.model.subsystem import HeldBack, Subsystem, SubsystemTransport
 from sftpgw.model.units import KIB, MIB, Body, Buffer
 from sftpgw.ssh.channel_pace import InputPace, OutputPace, SessionLimits, largest_window_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
@@ -62,6 +62,7 @@ class SessionChannel(SSHChannel):
     :param remoteWindow: how many bytes the client accepts at first.
     :param remoteMaxPacket: how many bytes the client accepts in one packet.
     :param avatar: the `GatewayAvatar` that has subsystems, commands and memory budgets.
+    :ivar session_count: counts the channel for its user.
     """
 
     name = b"session"
@@ -81,34 +82,19 @@ class SessionChannel(SSHChannel):
             remoteMaxPacket=remoteMaxPacket,
             avatar=avatar,
         )
-        self._user_sessions: UserCount | None = avatar.user_sessions
-        self._is_counted = False
+        self.session_count = CountedOnce(avatar.user_sessions)
         self._subsystem: Subsystem | None = None
         self._started = False
         self._outgoing = ByteQueue()
         self._errors = ByteQueue()
-        self._outbound = OutboundBudget(
-            avatar.output_memory,
-            self._now_seconds,
-            self._on_unread,
-        )
+        self._outbound = OutboundBudget(avatar.output_memory, self._now_seconds, self._on_unread)
         self._input_pace: InputPace | None = None
         self._output_pace: OutputPace | None = None
         self._paused = False
         self._unconsumed_bytes = 0
+        self._granted_bytes = 0  # and not told yet
         self._input_ended = False
         self._exit_status: int | None = None
-
-    def count_session(self) -> bool:
-        """Count the channel for its user; returns False if the user has too many."""
-        self._is_counted = self._user_sessions is None or self._user_sessions.try_add()
-        return self._is_counted
-
-    def uncount_session(self) -> None:
-        """The channel is gone, or is not opened after all. May be called again."""
-        if self._is_counted and self._user_sessions is not None:
-            self._user_sessions.remove()
-        self._is_counted = False
 
     def count_window(self) -> bool:
         """Count the window that the client is about to get; returns False without memory for it."""
@@ -195,7 +181,14 @@ class SessionChannel(SSHChannel):
             self._grant(granted_bytes)
 
     def _grant(self, size_bytes: int) -> None:
-        if not self.localClosed:
+        """Grant the client more, once for all that is consumed while packets are held back."""
+        self._granted_bytes += size_bytes
+        if not self.held_back.before_release(self._send_grant):
+            self._send_grant()
+
+    def _send_grant(self) -> None:
+        size_bytes, self._granted_bytes = self._granted_bytes, 0
+        if size_bytes and not self.localClosed:
             self.conn.adjustWindow(self, size_bytes)
 
     # Bytes to the client.
@@ -212,6 +205,12 @@ class SessionChannel(SSHChannel):
         for fragment in fragments:
             self._outgoing.append(fragment)
         self._send()
+
+    @property
+    def held_back(self) -> HeldBack:
+        """What the connection sends together."""
+        packet_writer: HeldBack = self.conn.transport.packet_writer
+        return packet_writer
 
     def write_error(self, text: bytes) -> None:
         """Send `text` to the client's standard error."""
@@ -317,12 +316,13 @@ class SessionChannel(SSHChannel):
         self._end_subsystem(ConnectionDone())
 
     def _send_what_was_held(self) -> None:
+        self.conn.transport.packet_writer.release()
         if self.unsent_bytes:
             self.conn.scheduler.run()
 
     def closed(self) -> None:
         """End: the channel is gone, together with the connection if neither side had sent CLOSE."""
-        self.uncount_session()
+        self.session_count.remove()
         self._drop_output()
         self._end_subsystem(ConnectionLost())
         self._outbound.end()

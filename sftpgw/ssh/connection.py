@@ -218,11 +218,11 @@ class GatewayConnection(SSHConnection):
         if len(self.channels) >= self.transport.context.settings.sessions_per_connection:
             text = "too many sessions on this connection ([ssh] sessions_per_connection)"
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
-        if not channel.count_session():
+        if not channel.session_count.try_add():
             text = "too many sessions on all your connections ([limits] sessions_per_user)"
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if not channel.count_window() and self.channels:
-            channel.uncount_session()
+            channel.session_count.remove()
             text = (
                 "the sessions of this user take their share of the memory for windows, "
                 "a quarter of [limits] memory; close some, or try again in a moment"

@@ -42,15 +42,16 @@ from sftpgw.ssh.packet_reader import NoClient, PacketReader
 from sftpgw.ssh.packet_writer import SEQUENCE_MASK, PacketWriter
 from sftpgw.ssh.rekey import KeyUsage
 
-RECEIVED_BYTES = 256 * KIB
-"""How much is read from TCP at once: each time costs a reactor iteration. Twisted reads 64 KiB."""
+RECEIVED_BYTES = 352 * KIB
+"""How much is read from TCP at once: all that fits into the smallest window (`windows`), with what
+packets add. So one read takes what came since the last turn. Twisted reads 64 KiB."""
 
-PACKETS_PER_LOOK = 8
-"""After so many packets a turn looks whether it is over. A full read of an upload has 8 packets,
+PACKETS_PER_LOOK = 12
+"""After so many packets a turn looks whether it is over. A full read of an upload has 11 packets,
 one of a flood has 4,000. A small one, which may be a request that costs more, counts as
 `SMALL_PACKET`."""
 
-SMALL_PACKET = 4
+SMALL_PACKET = 6
 SMALL_PACKET_BYTES = 4 * KIB
 
 MAX_BEFORE_LOGIN_BYTES = 1 * MIB
@@ -120,7 +121,8 @@ class PacketTransport(SSHServerTransport):
             self.transport,
             self.currentEncryptions.sealer,
             self._keys,
-            on_room=self._on_room,
+            on_room=self._resume_channels,
+            on_taken=self._on_taken,
             on_overflow=self._cut_off,
         )
         self.packet_writer.start()
@@ -149,7 +151,24 @@ class PacketTransport(SSHServerTransport):
             self._reads.hold()
 
     def _work(self) -> None:
-        """It is this connection's turn: take packets until it is over, or all are taken."""
+        """It is this connection's turn: take packets until it is over, or all are taken.
+
+        What is sent meanwhile leaves together, however often the socket is read.
+        """
+        try:
+            with self.packet_writer.cork():
+                self._take_all()
+        except DamagedPacket:
+            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
+        except MalformedPacket as problem:
+            self.refuse(str(problem))
+        except Exception:
+            self._log.failure(
+                "session {session}: a packet could not be handled", session=self.session
+            )
+            self.sendDisconnect(DISCONNECT_BY_APPLICATION, "internal error")
+
+    def _take_all(self) -> None:
         if not self._is_drained:
             self._take_packets()
         if self._is_drained and self._arrived and not self.has_ended:
@@ -163,19 +182,8 @@ class PacketTransport(SSHServerTransport):
         return not (self.has_ended or self._turns.is_waiting)
 
     def _take_packets(self) -> None:
-        try:
-            with self.packet_writer.cork():
-                if self.gotVersion or self._take_version():
-                    self._dispatch_packets()
-        except DamagedPacket:
-            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
-        except MalformedPacket as problem:
-            self.refuse(str(problem))
-        except Exception:
-            self._log.failure(
-                "session {session}: a packet could not be handled", session=self.session
-            )
-            self.sendDisconnect(DISCONNECT_BY_APPLICATION, "internal error")
+        if self.gotVersion or self._take_version():
+            self._dispatch_packets()
 
     def _take_version(self) -> bool:
         try:
@@ -272,9 +280,8 @@ class PacketTransport(SSHServerTransport):
         rejected = (self.incomingPacketSequence - 1) & SEQUENCE_MASK
         self.sendPacket(MSG_UNIMPLEMENTED, struct.pack(">L", rejected))
 
-    def _on_room(self) -> None:
+    def _on_taken(self) -> None:
         self.heard_at_seconds = self.context.clock.seconds()
-        self._resume_channels()
 
     def _resume_channels(self) -> None:
         if self.can_send and self.is_logged_in and self.service is not None:

@@ -70,6 +70,7 @@ class PacketWriter:
     :param sealer: the first `Sealer`.
     :param keys: counts the bytes that the keys have protected.
     :param on_room: called whenever there may be room again.
+    :param on_taken: called when TCP, which was full, has taken all.
     :param on_overflow: called with a reason when too much waits for the client.
     :ivar is_holding: whether what is written now leaves at the end of `cork`.
     """
@@ -81,6 +82,7 @@ class PacketWriter:
         keys: KeyUsage,
         *,
         on_room: Callable[[], None],
+        on_taken: Callable[[], None],
         on_overflow: Callable[[str], None],
     ) -> None:
         self.sealer = sealer
@@ -89,9 +91,11 @@ class PacketWriter:
         self._sink = sink_of(tcp)
         self._waiting = SendBuffer()
         self.is_holding = False
+        self._releases: dict[Callable[[], None], None] = {}
         self._sent_bytes = 0
         self._keys = keys
         self._on_room = on_room
+        self._on_taken = on_taken
         self._on_overflow = on_overflow
         self._is_full = False
         self._exchanging = False
@@ -129,11 +133,28 @@ class PacketWriter:
             yield
         finally:
             try:
+                self.release()
                 if not self._is_full:
                     self._on_room()
             finally:
                 self.is_holding = False
                 self._let_go()
+
+    def before_release(self, call: Callable[[], None]) -> bool:
+        """Call `call` once before the end of `cork`: what it sends leaves with the rest.
+
+        :returns: False outside of `cork`. Then it is not called.
+        """
+        if self.is_holding:
+            self._releases[call] = None
+        return self.is_holding
+
+    def release(self) -> None:
+        """Call what wanted to be called before the end."""
+        while self._releases:
+            calls, self._releases = self._releases, {}
+            for call in calls:
+                call()
 
     def _let_go(self) -> None:
         """Send what was held. Channels that had no room beside it have some then."""
@@ -232,16 +253,23 @@ class PacketWriter:
 
     def _go_on(self) -> None:
         """Give TCP what waits, and resume the channels if there is room."""
+        if self._sends_all():
+            self._on_room()
+
+    def _sends_all(self) -> bool:
+        """Give TCP what waits; whether it has taken all."""
         if self._waiting.size_bytes:
             self._send_on()
         if not self._is_full:
             self._unread_bytes = 0
-            self._on_room()
+        return not self._is_full
 
     def resumeProducing(self) -> None:
         """Send more: the socket, or the transport in its place, takes it."""
         self._is_full, self._sent_bytes = False, 0
-        self._go_on()
+        if self._sends_all():
+            self._on_taken()
+            self._on_room()
 
     def pauseProducing(self) -> None:
         """Count TCP as full. A transport without a socket calls this during a write."""
@@ -259,7 +287,9 @@ class PacketWriter:
     def close(self) -> None:
         """The connection is gone: what led back to it goes, so that no cycle is left."""
         self._waiting.clear()
-        self._on_room, self._on_overflow = _do_nothing, _ignore
+        self._on_room = self._on_taken = _do_nothing
+        self._releases.clear()
+        self._on_overflow = _ignore
 
 
 def _do_nothing() -> None:

@@ -67,21 +67,30 @@ class Frames:
     def feed(self, data: bytes | memoryview) -> bool:
         """Add the next bytes of the stream, which must not change any more.
 
-        :returns: whether `next` may find a frame. Most packets are the middle of a WRITE.
+        :returns: whether `next` finds a frame, or raises. Most packets are the middle of a WRITE.
         """
-        self._queue.append(memoryview(data))
-        return self._queue.size_bytes >= (self._frame_bytes or _LENGTH_BYTES)
+        queue = self._queue
+        queue.append(memoryview(data))
+        size_bytes = self._length()
+        if size_bytes is None:
+            return False
+        is_allowed = MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes
+        return queue.size_bytes >= size_bytes or not is_allowed
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left of the stream, so that there is no use in `next`."""
+        return not self._queue.size_bytes and self._frame_bytes is None
 
     def next(self) -> Frame | None:
         """The next frame; None until it is whole.
 
         :raises FramingLost: the length is out of bounds.
         """
-        if self._frame_bytes is None:
-            if self._queue.size_bytes < _LENGTH_BYTES:
-                return None
-            self._frame_bytes = self._checked(int.from_bytes(self._take(_LENGTH_BYTES), "big"))
-        size_bytes = self._frame_bytes
+        size_bytes = self._length()
+        if size_bytes is None:
+            return None
+        self._check(size_bytes)
         if self._queue.size_bytes < size_bytes:
             return None
         self._frame_bytes = None
@@ -91,17 +100,23 @@ class Frames:
         head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
         return Frame(head, self._take_pieces(size_bytes - len(head)))
 
-    def _checked(self, size_bytes: int) -> int:
+    def _length(self) -> int | None:
+        """How long the next frame is; None until that is known."""
+        if self._frame_bytes is None and self._queue.size_bytes >= _LENGTH_BYTES:
+            self._frame_bytes = int.from_bytes(self._take(_LENGTH_BYTES), "big")
+        return self._frame_bytes
+
+    def _check(self, size_bytes: int) -> None:
         if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:
             raise FramingLost(
                 f"an SFTP packet of {size_bytes} bytes; from {MIN_FRAME_BYTES} to "
                 f"{self._max_frame_bytes} are accepted"
             )
-        return size_bytes
 
     def _take(self, size_bytes: int) -> bytes:
         """The next bytes, copied."""
-        return b"".join(self._queue.take(size_bytes))
+        view = self._queue.take_from_first(size_bytes)
+        return bytes(view) if view is not None else b"".join(self._queue.take(size_bytes))
 
     def _take_pieces(self, size_bytes: int) -> Body:
         """The next bytes, as the buffers in which they came."""

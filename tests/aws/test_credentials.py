@@ -71,17 +71,6 @@ def start(coroutine: Any) -> Deferred[Any]:
     return Deferred.fromCoroutine(coroutine)
 
 
-@pytest.fixture
-def no_surroundings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No credentials in environment, files or instance metadata."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return monkeypatch
-
-
 def test_configured_keys_are_used_as_they_are() -> None:
     source = credential_source(STATIC, HeldThread(), Clock())
     assert isinstance(source, StaticCredentials)

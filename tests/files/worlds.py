@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,6 +195,17 @@ class _ServersEnd:
 
     def __init__(self, wire: _Wire) -> None:
         self.write = wire.server_writes
+
+    @property
+    def held_back(self) -> _ServersEnd:
+        return self
+
+    def before_release(self, call: object) -> bool:
+        """Nothing is held back here."""
+        return False
+
+    def cork(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def write_error(self, text: bytes) -> None:
         """Nothing is printed on a subsystem."""

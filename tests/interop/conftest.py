@@ -141,6 +141,12 @@ mount =
     /archive s3://{store.bucket}/{bucket.prefix}archive/
 permissions /desk = list download upload overwrite delete rename
 permissions /archive = list download upload rename
+[bounded]
+{login}
+mount = /shelf s3://{store.bucket}/{bucket.prefix}shelf/
+quota_bytes = 1MiB
+quota_files = 20
+quota_bytes /shelf = 256KiB
 """
     )
     return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest_twisted
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.mounts import Mount
 from sftpgw.model.object_settings import Encryption, ObjectSettings
-from sftpgw.model.settings import StoreSettings
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
@@ -22,6 +23,7 @@ from sftpgw.session import client_ip_of, object_table
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedS3
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from tests.s3.operations import PLAIN, A, B, closed, connected, each_operation
+from tests.stores import CollectingSink
 
 KEY = bytes(range(32))
 OWN_KEY = {
@@ -205,6 +207,42 @@ async def test_files_are_sent_changed_renamed_and_read_with_the_key() -> None:
     }
     assert {("PUT", True, True), ("PUT", False, True), ("GET", False, False)} <= kinds
     await closed(store, server)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_upload_is_resumed_with_the_key() -> None:
+    """Its parts, its record, the claim of the record, the end; and the rest that is sent."""
+    store, server = await connected(sse_c_key=KEY, part_size_bytes=5 * MIB)
+    gateway = GatewayInMemory(
+        settings=store.executor.settings, files=FilesSettings(on_disconnect=OnDisconnect.RESUME)
+    )
+    data = random.Random(1).randbytes(13 * MIB)
+    lost = await gateway.tree(store=store).open_writer(b"/f", WriteIntent(), AttributeChanges())
+    await written(lost, data[: 12 * MIB])
+    await lost.abandon()
+    tree = gateway.tree(store=store)
+    size_bytes = (await tree.stat(b"/f")).size_bytes
+    assert 5 * MIB <= size_bytes < 12 * MIB
+    rest = await tree.open_writer(b"/f", WriteIntent(truncate=False), AttributeChanges())
+    await written(rest, data[size_bytes:], size_bytes)
+    await rest.commit()
+    require_keys(server.requests)
+    targets = [(request.method, request.target.partition("?")[0]) for request in server.requests]
+    assert any(method == "PUT" and "/.sftpgw/partials/" in path for method, path in targets)
+    assert any(method == "PUT" and "/.sftpgw/partial-claims/" in path for method, path in targets)
+    info = await store.head(ObjectName("bucket", "home/alice/f"))
+    sink = CollectingSink()
+    await store.get(info.name, None, sink)
+    assert sink.data == data
+    await closed(store, server)
+
+
+async def written(writer: Any, data: bytes, start: int = 0) -> None:
+    """Write all bytes from `start` on, as clients do."""
+    for offset in range(0, len(data), 256 * KIB):
+        later = writer.write(start + offset, data[offset : offset + 256 * KIB])
+        if later is not None:
+            await later
 
 
 async def sent(tree: Any, path: bytes, data: bytes, *, at: int = 0, truncate: bool = True) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import pytest
@@ -705,6 +706,16 @@ class Channel:
             self.written.feed(bytes(piece))
 
     def consumed(self, size_bytes: int) -> None: ...
+
+    @property
+    def held_back(self) -> Channel:
+        return self
+
+    def before_release(self, call: object) -> bool:
+        return False
+
+    def cork(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def finish(self, exit_status: int) -> None:
         self.exit_status = exit_status

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import pytest
 from twisted.conch.ssh.common import NS
 
+from sftpgw.aio.work.socket_reads import SocketReads
 from sftpgw.files.memory.budget import Budget
 from sftpgw.model.settings import LimitSettings, StoreSettings
-from sftpgw.model.units import KIB, MIB
+from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.protocol import OUTBOX_BYTES
 from sftpgw.ssh.outbound import LOT_BYTES, UNREAD_SECONDS
+from sftpgw.ssh.packet_transport import PACKETS_PER_LOOK, RECEIVED_BYTES
+from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES
 from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
 from sftpgw.testing.sftp_requests import encode_request
@@ -183,3 +186,128 @@ def test_small_replies_to_requests_that_come_together_leave_in_one_packet() -> N
     assert client.pair.client.incomingPacketSequence == before + 1
     client.close(handle)
     assert client.get(b"/f") == bytes(8 * KIB)
+
+
+class Packets:
+    """What the server sends from now on: packets, and writes to its socket.
+
+    :param pair: the connection.
+    """
+
+    def __init__(self, pair: LoggedInPair) -> None:
+        self._writer = pair.server.packet_writer
+        self._began = self._writer.sequence
+        self.writes = 0
+        sendmsg = pair.server_io.sendmsg
+
+        def counted(buffers: list[Buffer], /) -> int:
+            self.writes += 1
+            return sendmsg(buffers)
+
+        pair.server_io.sendmsg = counted  # type: ignore[method-assign]
+
+    @property
+    def packets(self) -> int:
+        return self._writer.sequence - self._began
+
+
+def pieces_of_32_kib(handle: bytes, count: int) -> bytes:
+    """WRITEs in a row, as most clients send them."""
+    block = bytes(32 * KIB)
+    writes = (wire.Write(at, handle, at * 32 * KIB, (block,)) for at in range(count))
+    return b"".join(map(encode_request, writes))
+
+
+class Consumer(RecordingSubsystem):
+    """Deals with all that comes at once."""
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        super().dataReceived(data)
+        self.transport.consumed(len(data))
+
+
+def test_the_window_that_an_upload_has_used_returns_in_one_message() -> None:
+    share = WindowMemory(Budget(MIB), LEAST_WINDOW_BYTES).share("alice")
+    pair = LoggedInPair({b"sftp": Consumer}, parts=AvatarParts(window_memory=share))
+    channel, sent = pair.open_subsystem(), Packets(pair)
+    used_bytes = 10 * 32 * KIB
+    assert channel.remoteWindowLeft == LEAST_WINDOW_BYTES
+    channel.write(bytes(used_bytes))  # type: ignore[no-untyped-call]
+    pair.pump()
+    assert (sent.packets, sent.writes) == (1, 1)
+    assert channel.remoteWindowLeft > LEAST_WINDOW_BYTES - 64 * KIB
+    pair.drop()
+
+
+def test_late_replies_and_their_window_leave_together() -> None:
+    gateway = GatewayInMemory()
+    client = gateway.log_in()
+    handle = client.open(b"/f", CREATE)
+    while gateway.budget.try_charge(KIB):
+        pass
+    others_bytes = gateway.budget.held_bytes
+    client.channel.write(pieces_of_32_kib(handle, 40))  # type: ignore[no-untyped-call]
+    client.pair.pump()
+    sent = Packets(client.pair)
+    gateway.budget.release(others_bytes)
+    gateway.clock.advance(0)
+    assert (sent.packets, sent.writes) == (2, 1)
+    client.close(handle)
+
+
+def test_a_closed_channel_gets_no_window() -> None:
+    class Closer(Consumer):
+        def dataReceived(self, data: bytes | memoryview) -> None:
+            super().dataReceived(data)
+            self.transport.loseConnection()
+
+    share = WindowMemory(Budget(MIB), LEAST_WINDOW_BYTES).share("alice")
+    pair = LoggedInPair({b"sftp": Closer}, parts=AvatarParts(window_memory=share))
+    channel = pair.open_subsystem()
+    channel.write(bytes(320 * KIB))  # type: ignore[no-untyped-call]
+    pair.pump()
+    assert channel.closed_by_server
+    assert pair.connected
+    pair.drop()
+
+
+class Kernel:
+    """A TCP connection that the reactor reads, and what has come on it.
+
+    :param pair: whose server reads from it.
+    """
+
+    def __init__(self, pair: LoggedInPair) -> None:
+        self.reads = 0
+        self.came: list[bytes] = []
+        self._server = pair.server
+
+    def doRead(self) -> None:
+        if self.came:
+            self.reads += 1
+            self._server.dataReceived(self.came.pop(0))
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+
+def test_what_a_turn_sends_leaves_together_however_often_it_reads() -> None:
+    client = GatewayInMemory().log_in()
+    handle, server = client.open(b"/f", CREATE), client.pair.server
+    kernel, sent = Kernel(client.pair), Packets(client.pair)
+    server._reads = SocketReads(kernel, server._turns, server._may_read)
+    for _ in range(2):
+        client.channel.write(pieces_of_32_kib(handle, 12))  # type: ignore[no-untyped-call]
+        kernel.came.append(client.pair.client_io.take())
+    assert len(kernel.came[0]) >= RECEIVED_BYTES
+    server._reads.hold()
+    server._turns.wait()
+    client.pair.clock.advance(0)
+    assert (kernel.reads, sent.packets, sent.writes) == (2, 1, 1)
+
+
+def test_a_read_takes_all_that_the_smallest_window_has() -> None:
+    packets = -(-LEAST_WINDOW_BYTES // (32 * KIB))
+    assert LEAST_WINDOW_BYTES + packets * PACKET_OVERHEAD_BYTES <= RECEIVED_BYTES
+    assert packets <= PACKETS_PER_LOOK

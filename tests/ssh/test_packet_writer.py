@@ -99,6 +99,7 @@ def test_a_transport_without_a_socket_pauses_its_producer() -> None:
         PacketCiphers(b"none", b"none", b"none", b"none").sealer,
         KeyUsage(1 << 30, 3600.0, 0.0),
         on_room=lambda: room.append(len(room)),
+        on_taken=lambda: None,
         on_overflow=lambda reason: None,
     )
     packet_writer.start()

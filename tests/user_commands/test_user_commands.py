@@ -17,6 +17,7 @@ import pytest
 from sftpgw.auth.passwords import matches
 from sftpgw.cli import main
 from sftpgw.config.users_editor import EditRefused, UsersEditor
+from sftpgw.model.users import QuotaLimits
 from sftpgw.startup import faults_with_users, read_settings
 from sftpgw.testing.ssh_pairs import new_key
 
@@ -183,6 +184,7 @@ def test_an_old_hash_is_replaced_by_one_of_the_same_password(operator: Operator)
 def test_show_tells_what_applies_and_where_it_is_written(operator: Operator) -> None:
     operator.users.write_text(
         "[*]\nkey_prefix = home/{username}/\nweight = 1\n[*team]\nweight = 3\nmax_sessions = 2\n"
+        "mount = /box s3://boxes/\nquota_bytes = 10GiB\nquota_files /box = 100\n"
         f"[bob]\ngroups = team\nmax_sessions = 5\nauthorized_keys =\n    {KEYS[0]}\n"
         "totp_secret = JBSWY3DPEHPK3PXPJBSWY3DPEH\n",
         encoding="utf-8",
@@ -191,6 +193,8 @@ def test_show_tells_what_applies_and_where_it_is_written(operator: Operator) -> 
     assert "key_prefix = home/bob/    # [*] in users.ini" in shown
     assert "weight = 3    # [*team] in users.ini" in shown
     assert "max_sessions = 5    # [bob] in users.ini" in shown
+    assert "quota_bytes = 10GiB    # [*team] in users.ini" in shown
+    assert "quota_files /box = 100    # [*team] in users.ini" in shown
     assert "JBSW" not in shown
     assert "totp_secret = (set)" in shown
 
@@ -383,6 +387,7 @@ def test_users_of_sftpgo(operator: Operator) -> None:
     assert erin.limits.sessions == 3
     assert erin.limits.file_bytes == 5000000 // 1024 * 1024
     assert erin.limits.upload_rate_bytes == 512 * 1024
+    assert erin.limits.quotas == (QuotaLimits(max_bytes=977 * 1024, max_files=50),)
     assert erin.login.expires_seconds == 1806451200
     assert [str(each) for each in erin.login.networks] == ["192.0.2.0/24"]
     for left in (

@@ -68,6 +68,21 @@ def frames_of(stream: bytes, cuts: list[int], small_bytes: int = 1) -> list[Fram
     return found
 
 
+@given(st.lists(REQUESTS, max_size=4), st.lists(st.integers(1, 60), max_size=20))
+def test_a_stream_tells_whether_a_frame_is_whole(
+    requests: list[wire.Request], cuts: list[int]
+) -> None:
+    stream, frames, at = b"".join(map(encode_request, requests)), Frames(), 0
+    for size in [*cuts, len(stream)]:
+        may_find = frames.feed(stream[at : at + size])
+        at += size
+        frame = frames.next()
+        assert may_find is (frame is not None)
+        while frame is not None:
+            frame = frames.next()
+    assert frames.is_empty
+
+
 def parse(frame: bytes) -> wire.Request:
     """Type and body, read as a request whose data is in one piece."""
     (found,) = frames_of(wire.string(frame), [])

@@ -48,9 +48,9 @@ class SessionQuotas:
 
     # What counts where.
 
-    def _states(self, name: ObjectName) -> tuple[QuotaState, ...]:
+    def _states(self, name: ObjectName, *, is_blind: bool = False) -> tuple[QuotaState, ...]:
         return tuple(
-            QuotaState(quota, tuple(map(self._keeper.account, quota.places)))
+            QuotaState(quota, tuple(map(self._keeper.account, quota.places)), hides=is_blind)
             for quota in self._quotas
             if quota.holds(name)
         )
@@ -91,19 +91,22 @@ class SessionQuotas:
             return False
         return any(state.is_tight for state in self._states(name))
 
-    def require_space(self, name: ObjectName, path: str, *, is_suspended: bool) -> None:
+    def require_space(
+        self, name: ObjectName, path: str, *, is_suspended: bool, is_blind: bool
+    ) -> None:
         """Check that something may be written to a file.
 
         :param name: the file.
         :param path: its path, for the client.
         :param is_suspended: whether an upload of it is suspended, and counts already.
+        :param is_blind: whether the client must not learn how much is stored.
         :raises QuotaExceeded: it may not.
         """
         before = self._keeper.find_size(name) or NOTHING_STORED
         if is_suspended:
             before = Usage(0, 1)
         needed = Usage(1 if not before.size_bytes else 0, 0 if before.files else 1)
-        for state in self._states(name):
+        for state in self._states(name, is_blind=is_blind):
             with _named(path):
                 state.require(needed)
 
@@ -113,6 +116,7 @@ class SessionQuotas:
         *,
         resumed_bytes: int | None = None,
         moved_from: ObjectName | None = None,
+        is_blind: bool = False,
     ) -> UploadGrant | None:
         """What an upload may reserve; None if no quota has to grant anything.
 
@@ -120,9 +124,10 @@ class SessionQuotas:
         :param resumed_bytes: the bytes of the suspended upload that goes on; None for a new one.
         :param moved_from: the file that gets this name, so that it is there once in the end; None
             for a new file.
+        :param is_blind: whether the client must not learn how much is stored.
         :raises QuotaExceeded: no file may be added.
         """
-        states, accounts = self._states(name), self._accounts(name)
+        states, accounts = self._states(name, is_blind=is_blind), self._accounts(name)
         if moved_from is not None:
             states = tuple(each for each in states if not each.quota.holds(moved_from))
             known = self._accounts(moved_from)

@@ -13,8 +13,8 @@ registry does the same. A registration can get another name, under which CLOSE p
 none, and then CLOSE publishes nothing. The *base* of an edit moves with the stored object.
 
 What is in here, no store is asked about. So each session has a view (`TransferRegistry.seen_from`)
-that answers, and takes uploads, only below the mounts of its user. A path that leads elsewhere by
-mistake is refused here as it is in the store.
+that answers only below the mounts of its user, and takes uploads only below those where anything
+may be written. A path that leads elsewhere by mistake is refused here as it is in the store.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
@@ -42,6 +43,9 @@ from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
 Pinned = MultipartUpload | ObjectName
 """A multipart upload or staging object of an upload that is not published yet."""
 
+
+Prefixes: TypeAlias = tuple[tuple[str, str], ...]
+"""Buckets, and prefixes in them."""
 
 WAITING_RENAMES = 256
 """For each rename of a directory that a user may have under way, so many may wait."""
@@ -217,7 +221,8 @@ class TransferRegistry:
         self._removed: set[Registration] = set()
         self._downloads: dict[Transfer, bool] = {}
         self._process = _Process()
-        self._prefixes: tuple[tuple[str, str], ...] | None = None
+        self._seen: Prefixes | None = None
+        self._writable: Prefixes | None = None
         self.rename_slots = UserSlots(
             directory_renames_per_user,
             max_waiting=WAITING_RENAMES * directory_renames_per_user,
@@ -231,17 +236,15 @@ class TransferRegistry:
         :param mounts: what its user has; nothing is told of what is elsewhere.
         """
         view = copy(self)
-        view._prefixes = tuple((mount.bucket, mount.key_prefix) for mount in mounts)
+        known = tuple(mounts)
+        view._seen = tuple((mount.bucket, mount.key_prefix) for mount in known)
+        view._writable = tuple(
+            (mount.bucket, mount.key_prefix) for mount in known if mount.is_writable
+        )
         return view
 
     def _require_seen(self, bucket: str, key: str) -> None:
-        """:raises AccessDenied: a key, or a prefix of keys, is below no mount of the session"""
-        if self._prefixes is None:
-            return
-        for mounted, prefix in self._prefixes:
-            if bucket == mounted and key.startswith(prefix):
-                return
-        raise AccessDenied(f"{bucket}/{key} is in no mount of the session", code="AccessDenied")
+        _require_below(self._seen, bucket, key)
 
     # The process.
 
@@ -319,7 +322,7 @@ class TransferRegistry:
         :param base: the stored object that is edited.
         :param on_rebased: called when the base has another name or ETag, with the same bytes.
         """
-        self._require_seen(name.bucket, name.key)
+        _require_below(self._writable, name.bucket, name.key)
         commit = Commit(self.commits, name)
         registration = Registration(self, commit, writer, base, on_rebased)
         self._remember(registration)
@@ -483,6 +486,19 @@ class TransferRegistry:
         while last is not None:
             await last.wait_for_end()
             last = self.commits.last_of(name, up_to=number)
+
+
+def _require_below(prefixes: Prefixes | None, bucket: str, key: str) -> None:
+    """Check that a key, or a prefix of keys, is below one of some prefixes; None: below any.
+
+    :raises AccessDenied: it is not
+    """
+    if prefixes is None:
+        return
+    for mounted, prefix in prefixes:
+        if bucket == mounted and key.startswith(prefix):
+            return
+    raise AccessDenied(f"{bucket}/{key} is in no mount of the session", code="AccessDenied")
 
 
 def _too_many_renames() -> LimitReached:

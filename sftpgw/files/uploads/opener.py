@@ -93,7 +93,10 @@ class UploadOpener:
         resumed_bytes = mode.resumed.size_bytes if mode.resumed is not None else None
         moved_from = mode.like.name if mode.like is not None else None
         return quotas.begin_upload(
-            location.file, resumed_bytes=resumed_bytes, moved_from=moved_from
+            location.file,
+            resumed_bytes=resumed_bytes,
+            moved_from=moved_from,
+            is_blind=location.access.is_blind,
         )
 
     def _plan(

@@ -16,6 +16,7 @@ from sftpgw.errors import (
     NoSuchUpload,
     PreconditionFailed,
     UploadFailed,
+    without_traces,
 )
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import FileTraffic, upload_purpose
@@ -128,8 +129,7 @@ class UploadReporter:
         if not isinstance(error, GatewayError):
             return self.defect(Failure(error))
         # The error lives as long as the handle; its context would hold the bytes of a part.
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
+        return without_traces(error)
 
     def defect(self, failure: Failure) -> GatewayError:
         """A defect, or the process going down: it ends the upload, and nothing else."""

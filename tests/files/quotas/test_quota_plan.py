@@ -204,6 +204,16 @@ def test_what_was_stored_before_a_count_of_another_process_is_in_it() -> None:
     assert [each.used for each in world.accounts] == [Usage(30, 2)] * 2
 
 
+def test_what_was_told_before_a_count_is_not_counted_again() -> None:
+    world = World(2)
+    world.change(1, "p/a", 10)
+    world.sync(1)
+    for _ in world.counting(0):
+        world.now_seconds += 1
+    world.sync(0)
+    assert world.accounts[0].used == Usage(10, 1)
+
+
 # What uploads reserve.
 
 

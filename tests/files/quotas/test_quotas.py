@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from sftpgw.errors import FileError, QuotaExceeded, StoreUnavailable
 from sftpgw.files.quotas.plan.quota import STEP_BYTES
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.mounts import AccessRule, Mount, Permission
 from sftpgw.model.settings import OnDisconnect
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import QuotaLimits
+from sftpgw.model.users import QuotaLimits, User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpFailure
 from sftpgw.wire.sftp import Status
@@ -80,6 +82,19 @@ class TestBytes:
         assert used(tree) == (0, 0)
         put(tree, b"a", MIB)
         assert str(gateway.events.facts("upload-failed")[0]["reason"]).startswith("no space")
+
+    def test_a_failed_upload_gives_back_before_its_parts_are_removed(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        tree = gateway.tree(limited(max_bytes=20 * MIB))
+        upload = begin(tree, b"a", 20 * MIB)
+        gate = gateway.store.hold("abort_upload")
+        refusal(lambda: upload.write(20 * MIB, b"y"))
+        ended = Deferred.fromCoroutine(upload.abandon())
+        assert not ended.called
+        assert used(tree) == (0, 0)
+        gate.open()
+        assert ended.called
 
     def test_an_announced_size_is_refused_at_once(self, tree: Tree) -> None:
         refusal(lambda: tree.open_writer(b"a", WriteIntent(expected_bytes=MIB + 1), NO_CHANGES))
@@ -175,6 +190,22 @@ class TestFiles:
         refusal(lambda: tree.open_writer(b"b", WriteIntent(), NO_CHANGES), "users.ini quota_files")
         result_of(upload.abandon())
         put(tree, b"b", 1)
+
+
+class TestDropBoxes:
+    def test_what_others_have_stored_is_not_told(self, gateway: GatewayInMemory) -> None:
+        gateway.store.seed("home/alice/theirs", b"x" * 60 * KIB)
+        rules = (AccessRule((), Permission.UPLOAD | Permission.MKDIR),)
+        mount = Mount("bucket", "home/alice/", rules=rules)
+        tree = gateway.tree(limited(User("alice", (mount,)), max_bytes=64 * KIB))
+        space = result_of(tree.space(b"/"))
+        assert space.total_blocks == space.free_blocks
+        upload = begin(tree, b"mine", 4 * KIB)
+        text = refusal(lambda: upload.write(4 * KIB, b"y"))
+        assert not re.search(r"\d", text)
+        put(tree, b"mine", 4 * KIB)
+        text = refusal(lambda: tree.open_writer(b"more", WriteIntent(), NO_CHANGES))
+        assert not re.search(r"\d", text)
 
 
 class TestMounts:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import AccessDenied, LimitReached
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
+from sftpgw.model.mounts import AccessRule, Mount, Permission
 from sftpgw.model.store import ObjectName
 from sftpgw.model.users import User
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
@@ -109,6 +112,19 @@ def test_a_session_is_told_of_nothing_outside_of_its_mounts(gateway: GatewayInMe
     assert registry.newest(OTHERS) is upload
     assert not seen.has_uploads_under("bucket", HOME)
     result_of(upload.abandon())
+
+
+def test_a_session_begins_no_upload_where_it_may_only_read(gateway: GatewayInMemory) -> None:
+    """Others would see it in listings until the store refuses it."""
+    name, reads = ObjectName("bucket", "shared/in/a"), Permission.LIST | Permission.DOWNLOAD
+    mount = Mount("bucket", "shared/", permissions=reads, path=("shared",))
+    seen = gateway.transfers.seen_from([mount])
+    assert seen.newest(name) is None
+    with pytest.raises(AccessDenied):
+        seen.register(name, None)
+    drop_box = AccessRule(("shared", "in"), Permission.UPLOAD)
+    seen = gateway.transfers.seen_from([replace(mount, rules=(drop_box,))])
+    seen.register(name, None).end()
 
 
 def test_what_one_view_is_told_all_know(gateway: GatewayInMemory) -> None:

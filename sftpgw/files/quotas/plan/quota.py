@@ -86,15 +86,20 @@ class QuotaState:
 
     :ivar quota: the quota.
     :ivar accounts: those of its places.
+    :ivar hides: whether a refusal must not tell how much is stored: where the user sees nothing.
     """
 
     quota: Quota
     accounts: tuple[PlaceAccount, ...]
+    hides: bool = False
 
     @property
     def taken(self) -> Usage:
         """What is stored, and what uploads under way will add."""
-        return sum((each.taken for each in self.accounts), NOTHING_STORED)
+        total = NOTHING_STORED
+        for each in self.accounts:
+            total += each.taken
+        return total
 
     @property
     def left(self) -> Usage:
@@ -127,15 +132,20 @@ class QuotaState:
                 each.is_questioned = True
         path = f" /{'/'.join(limits.path)}" if limits.path else ""
         if not has_bytes:
+            figures = self._figures(taken.size_bytes, limits.max_bytes, "bytes")
             raise QuotaExceeded(
-                f"no space is left in the quota: {taken.size_bytes} of {limits.max_bytes} bytes "
-                f"are stored or being sent (users.ini quota_bytes{path}); remove files first"
+                f"no space is left in the quota{figures} (users.ini quota_bytes{path}); "
+                "remove files first"
             )
         if not has_files:
+            figures = self._figures(taken.files, limits.max_files, "files")
             raise QuotaExceeded(
-                f"no space is left in the quota: {taken.files} of {limits.max_files} files are "
-                f"stored or being sent (users.ini quota_files{path}); remove files first"
+                f"no space is left in the quota{figures} (users.ini quota_files{path}); "
+                "remove files first"
             )
+
+    def _figures(self, taken: int, most: int | None, unit: str) -> str:
+        return "" if self.hides else f": {taken} of {most} {unit} are stored or being sent"
 
 
 class UploadGrant:

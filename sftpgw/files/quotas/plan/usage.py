@@ -13,13 +13,13 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sftpgw.model.store import ObjectName
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Bytes and files that are stored, or a difference of two such figures.
 
     :ivar size_bytes: how many bytes.
@@ -29,19 +29,19 @@ class Usage:
     size_bytes: int = 0
     files: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(self.size_bytes + other.size_bytes, self.files + other.files)
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]
+        return Usage(self[0] + other[0], self[1] + other[1])
 
     def __sub__(self, other: Usage) -> Usage:
-        return Usage(self.size_bytes - other.size_bytes, self.files - other.files)
+        return Usage(self[0] - other[0], self[1] - other[1])
 
     def __bool__(self) -> bool:
-        return self != NOTHING_STORED
+        return self[0] != 0 or self[1] != 0
 
     @property
     def at_least_nothing(self) -> Usage:
         """The same without negative figures: nothing is stored less than not at all."""
-        return Usage(max(0, self.size_bytes), max(0, self.files))
+        return self if self[0] >= 0 <= self[1] else Usage(max(0, self[0]), max(0, self[1]))
 
 
 NOTHING_STORED = Usage()
@@ -59,6 +59,14 @@ class Place:
     bucket: str
     prefix: str
     state_prefix: str
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # It is looked up several times for each file.
+        object.__setattr__(self, "_hash", hash((self.bucket, self.prefix, self.state_prefix)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def holds(self, name: ObjectName) -> bool:
         """Whether an object is at this place.

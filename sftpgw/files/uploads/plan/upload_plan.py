@@ -45,7 +45,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 
-from sftpgw.errors import FileError, GatewayError, UploadFailed
+from sftpgw.errors import FileError, GatewayError, UploadFailed, without_traces
 from sftpgw.files.uploads.plan.boundaries import BaseObject, CutAfterFetch, CutCopy, CutPart
 from sftpgw.files.uploads.plan.memory_need import MemoryNeed
 from sftpgw.files.uploads.plan.read_sources import Source, first_sources
@@ -271,10 +271,11 @@ class UploadPlan:
     def _end(self, error: GatewayError, phase: UploadPhase) -> None:
         self.phase = phase
         # A traceback leads to this plan, and to the bytes of a WRITE: they would be a cycle.
-        error.__cause__ = error.__context__ = None
-        self.end_reason = error.with_traceback(None)
+        self.end_reason = without_traces(error)
         self._sealer.drop()
         self._room_bytes = 0
+        if self.grant is not None and phase is UploadPhase.ENDED:
+            self.grant.close()  # removing its parts may take as long as the store is away
 
     def _unless_refused(self, step: Callable[[], Commands]) -> Commands:
         if self.end_reason is not None:
