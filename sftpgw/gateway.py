@@ -267,7 +267,7 @@ class Gateway:
         )
 
     def _in_turns(self, steps: Steps[T]) -> Coroutine[Any, Any, T]:
-        return in_turns(self._work, ("/users", "", ""), "users", steps)
+        return in_turns(self._work, ("", "", "users"), "users", steps)
 
     def reload_users(self) -> None:
         """Read the files of users again."""
