@@ -217,9 +217,11 @@ def user_files(path: Path) -> list[Path]:
 
     :param path: the file or directory of ``[gateway] users``.
     """
-    if not path.is_dir():
+    try:
+        found = os.listdir(path)
+    except OSError:  # a file, or a directory that cannot be read, which `read_text` will tell
         return [path]
-    names = sorted(name for name in os.listdir(path) if name.endswith(".ini"))
+    names = sorted(name for name in found if name.endswith(".ini"))
     return [path / name for name in names if not name.startswith(".")]
 
 
