@@ -209,9 +209,7 @@ class Gateway:
         )
 
     def _make_portal(self, sources: list[AskedUserSource]) -> LoginPortal:
-        settings = self._settings
-        exempt_networks = settings.ssh.exempt_networks
-        lockout = Lockout(settings.lockout, time.time, exempt_networks=exempt_networks)
+        lockout = Lockout.of(self._settings.ssh, self._settings.lockout, time.time)
         return make_portal(chained(self._users, sources), self._make_avatar, lockout=lockout)
 
     def _make_control(self) -> ControlService:
@@ -269,7 +267,7 @@ class Gateway:
         )
 
     def _in_turns(self, steps: Steps[T]) -> Coroutine[Any, Any, T]:
-        return in_turns(self._work, ("/users", "", ""), "users", steps)
+        return in_turns(self._work, ("", "", "users"), "users", steps)
 
     def reload_users(self) -> None:
         """Read the files of users again."""
@@ -300,7 +298,6 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
-        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
@@ -309,7 +306,8 @@ class Gateway:
         self._expiry.start()
         self._rechecker.start()
         self._control.start()
-        self._garbage.start()  # last: what the start has made is here to stay
+        self._garbage.start()  # behind all that is made to stay
+        self.iterations.start()
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
         longest = iteration.longest

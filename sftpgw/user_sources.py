@@ -25,7 +25,7 @@ from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
-from sftpgw.auth.sources.ldap_connection import LdapConnection
+from sftpgw.auth.sources.ldap_connection import ConnectionGone, LdapConnection
 from sftpgw.auth.sources.ldap_servers import (
     LdapServer,
     LdapServers,
@@ -44,7 +44,7 @@ from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
 from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy, SourceAway
-from sftpgw.http.certificates import Authorities, VerifyingPolicy
+from sftpgw.http.certificates import Authorities, AuthoritiesUnusable, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import (
@@ -276,7 +276,10 @@ def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor:
     endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=timeout_seconds)
 
     def creator() -> Any:
-        return policy.creatorForNetloc(host.encode("ascii"), port)
+        try:
+            return policy.creatorForNetloc(host.encode("ascii"), port)
+        except AuthoritiesUnusable as error:
+            raise ConnectionGone(str(error)) from None
 
     def connect() -> Deferred[LdapConnection]:
         wrapped = wrapClientTLS(creator(), endpoint) if is_tls else endpoint

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sftpgw.config import load_settings
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
@@ -24,6 +25,7 @@ from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import AuthorizedKey, QuotaLimits
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
+from sftpgw.startup import LDAP_READERS
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -142,6 +144,8 @@ JUDGED |= {
     "ldap_name_attribute": "sAMAccountName",
     "ldap_groups": "cn=partners,dc=example: others",
     "ldap_attributes": "bucket = sftpBucket",
+    "dynamodb_endpoint": "https://dynamodb.example",
+    "dynamodb_timeout": "3s",
 }
 JUDGED |= {
     "sse": "kms",
@@ -159,6 +163,8 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "host_keys": (("gateway", "create_host_keys", "yes"),),
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
+    "dynamodb_access_key": (("auth", "dynamodb_secret_key", "hush"),),
+    "dynamodb_secret_key": (("auth", "dynamodb_access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
     "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),
@@ -1089,6 +1095,74 @@ class TestObjectsOfMounts:
     def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:
         (told, *_) = faults_of(load, GATEWAY_INI, self.MOUNTS + line)
         assert fault in told
+
+
+LDAP = "sources = file ldap\nldap_url = ldap://a\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("sources = file ldap\nldap_search_base = dc=x", "ldap_url: is missing"),
+        (LDAP, "ldap_search_base: is missing"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_bind_dn = uid={{username}},dc=x", "keep one"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_service_dn = cn=x", "ldap_service_dn: needs"),
+        (
+            f"{LDAP}ldap_search_base = dc=x\nldap_service_password_env = X",
+            "ldap_service_dn: is mis",
+        ),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_group_filter = (member={{dn}})", "ldap_group_base"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_attributes = groups = a", "cannot come from"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_attributes = bukket = a", "did you mean 'bucket'"),
+        (f"{LDAP}ldap_search_base = people", "ldap_search_base: 'people' is not the name"),
+        (f"{LDAP}ldap_bind_dn = uid=x,dc=x", "ldap_bind_dn: 'uid=x,dc=x' must have {username}"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_filter = uid=x", "ldap_filter: 'uid=x' has no '('"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_filter = (member={{dn}})", "ldap_filter"),
+        (f"{LDAP}ldap_search_base = dc=x\nldap_groups = cn=,x: y", "ldap_groups: 'cn=,x'"),
+        (
+            (
+                f"{LDAP}ldap_search_base = dc=x\nldap_service_dn = cn=x\n"
+                "ldap_service_password_file = missing"
+            ),
+            "ldap_service_password_file: ",
+        ),
+    ],
+)
+def test_faults_of_ldap(tmp_path: Path, lines: str, fault: str) -> None:
+    (tmp_path / "host_key").touch()
+    (tmp_path / "sftpgw.ini").write_text(f"{GATEWAY_INI}[auth]\n{lines}\n")
+    (tmp_path / "users.ini").write_text(USERS_INI)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            tmp_path / "sftpgw.ini",
+            read_key=read_key,
+            check_hash=check_hash,
+            key_files=KeyFileReaders(lambda data: frozenset(), NO_READERS.revoked, LDAP_READERS),
+        )
+    (found,) = caught.value.faults
+    assert fault in found
+
+
+def test_passwords_in_the_clear_are_a_warning(load: Load) -> None:
+    lines = f"{LDAP}ldap_search_base = dc=x\nldap_starttls = no\n"
+    (warning,) = load(f"{GATEWAY_INI}[auth]\n{lines}").warnings
+    assert warning == "[auth] ldap_starttls = no: passwords go to a in the clear"
+    at_home = lines.replace("ldap://a", "ldap://localhost ldap://[::1]:1389 ldaps://b")
+    assert load(f"{GATEWAY_INI}[auth]\n{at_home}").warnings == ()
+
+
+def test_groups_of_a_directory_count_if_there_is_a_section(load: Load) -> None:
+    settings = load(
+        f"{GATEWAY_INI}[auth]\n{LDAP}ldap_search_base = dc=x\n",
+        "[*]\nkey_prefix = home/{username}/\n[*b]\nweight = 2\n[*a]\nweight = 3\n",
+    )
+    assert settings.users == {}
+    make_user = settings.make_user
+    assert make_user is not None
+    assert make_user("alice", {}, "ldap", ("a", "unknown", "b")).weight == 3
+    assert make_user("alice", {}, "ldap", ("b", "*")).weight == 2
+    assert make_user("alice", {"groups": "b"}, "ldap", ("a",)).weight == 2
+    assert make_user("alice", {}, "ldap", ()).weight == 1
 
 
 class TestQuotas:

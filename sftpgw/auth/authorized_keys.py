@@ -61,8 +61,8 @@ def read_authorized_key(line: str) -> AuthorizedKey:
             options = _with_option(options, name, value)
     if options.principals and not is_authority:
         raise ValueError("principals= is of use with cert-authority only")
-    is_fido = login_key.key.isSecurityKey()
-    if options.needs_verification and not (is_fido or is_authority):
+    may_be_verified = is_authority or not options.needs_verification
+    if not (may_be_verified or login_key.key.isSecurityKey()):
         raise ValueError("verify-required is for FIDO keys only; this is none, and would log in")
     return AuthorizedKey(login_key.blob, options, is_authority)
 
@@ -94,7 +94,7 @@ def raw_public_key(line: str) -> bytes:
 def _read_key(text: str) -> LoginKey:
     kind, blob = _blob(text.split(None, 2))
     login_key = read_key_blob(blob)
-    if bytes(login_key.key.sshType()) != kind.encode("ascii"):
+    if EncodedFields(login_key.blob).string() != kind.encode("ascii"):
         raise ValueError("the key is not of the type that the line names")
     return login_key
 

@@ -115,6 +115,7 @@ def read_auth_settings(
     _check_table(section, auth)
     check_ldap(section, auth, readers)
     _read(section, "http_token_file", auth.http_token_file, 0, len)
+    _read(section, "ldap_ca_file", auth.ldap_ca_file, 0, len)
     _read(section, "ldap_service_password_file", auth.ldap_service_password_file, 0, len)
     return auth
 

@@ -154,7 +154,7 @@ def secret(text: str) -> str:
 
 
 def _refuse_controls(text: str) -> None:
-    if any(not character.isprintable() for character in text):
+    if not text.isprintable():
         raise ValueError(f"{text!r} has a control character; write printable characters only")
 
 

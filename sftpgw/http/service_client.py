@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from sftpgw.aio.fair_slots import FairSlots
 from sftpgw.errors import BadAnswer, SourceAway
+from sftpgw.http.certificates import AuthoritiesUnusable
 from sftpgw.model.clock import Clock
 from sftpgw.model.units import KIB
 
@@ -110,6 +111,8 @@ class ServiceClient:
             for tries_left in reversed(range(MAX_TRIES)):
                 try:
                     return await self._send(request)
+                except AuthoritiesUnusable as error:
+                    raise SourceAway(str(error)) from None
                 except _LOST as error:
                     if _was_cancelled(error):
                         raise CancelledError from None

@@ -31,6 +31,9 @@ from sftpgw.wire.ber import (
 MAX_VALUES = 1_000
 """How many values an entry may have."""
 
+LONGEST_TEXT_BYTES = 300
+"""How much is kept of what a server says of a result: it is for the log."""
+
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 NO_ATTRIBUTES = "1.1"
 """Asked for where the name of an entry is enough (RFC 4511, section 4.5.1.8)."""
@@ -104,7 +107,7 @@ class Result:
     """How a request has ended.
 
     :ivar code: 0 for success.
-    :ivar text: what the server says of it.
+    :ivar text: what the server says of it, as far as it is kept.
     """
 
     code: int
@@ -233,7 +236,8 @@ def read_result(content: bytes) -> Result:
     fields = Fields(content)
     code = fields.take_number(ENUMERATED)
     fields.take(OCTETS)  # the name of the last entry on the way that exists
-    return Result(code, fields.take(OCTETS).decode("utf-8", "replace"))
+    text = fields.take(OCTETS)[:LONGEST_TEXT_BYTES]
+    return Result(code, text.decode("utf-8", "replace"))
 
 
 def read_entry(content: bytes) -> LdapEntry:
@@ -254,7 +258,7 @@ def read_entry(content: bytes) -> LdapEntry:
             raise BadBer("an attribute is no sequence")
         parts = Fields(attribute)
         name = _attribute_name(parts.take(OCTETS))
-        values = tuple(_octets(elements(parts.take(SET))))
+        values = tuple(islice(_octets(elements(parts.take(SET))), MAX_VALUES + 1))
         count += 1 + len(values)
         if count > MAX_VALUES:
             raise BadBer(f"an entry has over {MAX_VALUES} values")

@@ -175,7 +175,7 @@ class Slapd:
             check=True,
             capture_output=True,
         )
-        ports = (_free_port(), _free_port())
+        ports = (free_port(), free_port())
         urls = f"ldap://127.0.0.1:{ports[0]} ldaps://127.0.0.1:{ports[1]}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -204,7 +204,8 @@ class Slapd:
         self.process.wait(START_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback on which nothing listens."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

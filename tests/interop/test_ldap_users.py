@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,17 @@ from typing import Any
 import paramiko
 import pytest
 
-from tests.interop.slapd import BASE, SERVICE, SERVICE_PASSWORD, Slapd
-from tests.interop.spawning import NO_HOST_FILE, QUIET, Account, Bucket, Gateway, connect, program
+from tests.interop.slapd import BASE, SERVICE, SERVICE_PASSWORD, Slapd, free_port
+from tests.interop.spawning import (
+    NO_HOST_FILE,
+    QUIET,
+    Account,
+    Bucket,
+    Gateway,
+    connect,
+    program,
+    this_code,
+)
 from tests.needs import needs
 
 pytestmark = needs("slapd")
@@ -194,3 +204,62 @@ def test_what_is_wrong_is_told(
     finally:
         gateway.stop()
     assert any(why in line for line in gateway.lines_with("user-source-away"))
+
+
+def checked(config: Path) -> tuple[int, str]:
+    """The status of ``sftpgw check``, and its lines about LDAP."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sftpgw", "check", "--config", str(config)],
+        env=this_code(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, "\n".join(line for line in done.stdout.split("\n") if "ldap" in line)
+
+
+def test_the_check_tries_each_server(config: Path, bucket: Bucket, slapd: Slapd) -> None:
+    urls = f"{slapd.ldap_url} {slapd.ldaps_url}"
+    _, lines = checked(configured(config, bucket, slapd, BY_SEARCH, urls))
+    assert lines.count("reached and bound") == 2, lines
+    plain = f"ldaps://localhost:{slapd.ports[0]}"
+    other_name = f"ldaps://127.0.0.1:{slapd.ports[1]}"
+    closed = f"ldap://localhost:{free_port()}"
+    urls = f"{plain} {other_name} {closed}"
+    status, lines = checked(configured(config, bucket, slapd, BY_SEARCH, urls))
+    assert status == 1
+    assert f"fault: ldap {plain}: " in lines, lines
+    assert f"fault: ldap {other_name}: the certificate of 127.0.0.1 is refused" in lines, lines
+    assert f"fault: ldap {closed}: Connection was refused" in lines, lines
+    path = configured(config, bucket, slapd, BY_SEARCH)
+    path.write_text(path.read_text().replace(f"{slapd.folder}/ca.pem", f"{slapd.folder}/log"))
+    status, lines = checked(path)
+    assert f"ldap_ca_file = {slapd.folder}/log: " in lines, lines
+    wrong = BY_SEARCH.replace("ou=people", "ou=nowhere")
+    status, lines = checked(configured(config, bucket, slapd, wrong))
+    assert "ldap_search_base cannot be read (result 32, no such object)" in lines, lines
+
+
+def test_users_log_in_while_servers_go_away(
+    config: Path, bucket: Bucket, account: Account, tmp_path: Path
+) -> None:
+    keys = [f"sshPublicKey: {key}" for key in account.public_keys()]
+    slapd = Slapd.start(tmp_path, {"carol": (PASSWORDS["carol"], keys)}, {"partners": ["carol"]})
+    urls = f"ldap://localhost:{free_port()} {slapd.ldap_url}"
+    section = f"{BY_SEARCH}ldap_cache = 0s\nldap_timeout = 4s"
+    gateway = Gateway.start("--config", str(configured(config, bucket, slapd, section, urls)))
+    key = {"key_filename": str(account.key_file)}
+    try:
+        sftp(gateway, "carol", **key).listdir("/")
+        sftp(gateway, "carol", password=PASSWORDS["carol"]).listdir("/")
+        slapd.stop()
+        sftp(gateway, "carol", **key).listdir("/")
+        sftp(gateway, "carol", password=PASSWORDS["carol"]).listdir("/")
+        assert is_refused(gateway, "carol", password="wrong")
+    finally:
+        gateway.stop()
+        slapd.stop()
+    lines = gateway.lines_with("user-source-away")
+    assert any("stale=yes" in line for line in lines), lines
+    assert not gateway.lines_with("Traceback", "Unhandled")

@@ -96,11 +96,10 @@ class LdapConnection(Protocol):
         :raises BadAnswer: it makes no sense.
         """
         found = await self._ask(
-            Reply.SEARCH_DONE, lambda number: search_request(number, search, time_limit_seconds)
+            Reply.SEARCH_DONE,
+            lambda number: search_request(number, search, time_limit_seconds),
+            search.most,
         )
-        if len(found.entries) > search.most:
-            self.give_up()
-            raise BadAnswer(f"has more than {search.most} entries, as many as were asked for")
         return found.result, found.entries
 
     async def start_tls(self, creator: Any) -> None:
@@ -152,12 +151,14 @@ class LdapConnection(Protocol):
             self._why = reason.getErrorMessage() or self._why
         self._fail(ConnectionGone(self._why))
 
-    async def _ask(self, last: Reply, request: Callable[[int], bytes]) -> _LdapAnswer:
+    async def _ask(
+        self, last: Reply, request: Callable[[int], bytes], most_entries: int = 0
+    ) -> _LdapAnswer:
         if not self.is_usable:
             raise ConnectionGone(self._why)
         self._last_number += 1
         data = request(self._last_number)
-        answer = self._answer = _LdapAnswer(self._last_number, last)
+        answer = self._answer = _LdapAnswer(self._last_number, last, most_entries)
         self._write(data)
         try:
             await answer.whole
@@ -214,11 +215,12 @@ class _LdapAnswer:
 
     result: Result
 
-    def __init__(self, number: int, last: Reply) -> None:
+    def __init__(self, number: int, last: Reply, most_entries: int) -> None:
         self.number = number
         self.whole: Deferred[None] = Deferred()
         self.entries: list[LdapEntry] = []
         self._last = last
+        self._most_entries = most_entries
         self._references = 0
         self._left_bytes = MAX_ANSWER_BYTES
 
@@ -233,6 +235,8 @@ class _LdapAnswer:
             self.result = read_result(message.content)
             self.whole.callback(None)
         elif self._last is Reply.SEARCH_DONE and message.tag == Reply.ENTRY:
+            if len(self.entries) == self._most_entries:
+                raise BadBer(f"an answer has more than {self._most_entries} entries, as asked for")
             self.entries.append(read_entry(message.content))
         elif self._last is Reply.SEARCH_DONE and message.tag == Reply.REFERENCE:
             self._references += 1

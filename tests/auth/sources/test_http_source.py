@@ -29,6 +29,7 @@ from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import AnswerUnusable, GivenUser
 from sftpgw.errors import BadAnswer, SourceAway
+from sftpgw.http.certificates import AuthoritiesUnusable
 from sftpgw.http.service_client import MAX_ANSWER_BYTES, MAX_AT_ONCE, MAX_TRIES, ServiceClient
 from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
@@ -286,6 +287,13 @@ def test_a_connection_that_fails_is_tried_again_and_an_answer_is_not(world: Worl
     with pytest.raises(SourceAway, match="503"):
         world.find()
     assert world.tries == MAX_TRIES + 1
+
+
+def test_authorities_that_cannot_be_read_are_told(world: World) -> None:
+    world.faults = [AuthoritiesUnusable("[auth] http_ca_file = ca.pem: no certificate")]
+    with pytest.raises(SourceAway, match="http_ca_file"):
+        world.find()
+    assert world.tries == 1
 
 
 @pytest.mark.parametrize(
