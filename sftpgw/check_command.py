@@ -13,6 +13,9 @@ from twisted.internet.threads import deferToThread
 
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aws.credentials import CredentialSource, credential_source
+from sftpgw.aws.session_policy.plan.role_requests import RoleTerms
+from sftpgw.aws.session_policy.role_trial import try_roles
+from sftpgw.aws.session_policy.sts_client import StsClient
 from sftpgw.checks import Finding, Level, Report, RetryReporter, buckets_of, check_buckets
 from sftpgw.errors import StoreError
 from sftpgw.machine_checks import (
@@ -96,7 +99,19 @@ async def _check_store(
         report(Level.FAULT, f"credentials{of_store}: {error.message}")
     else:
         report(Level.OK, f"credentials{of_store}: access key {access_key}")
+        if store.scoped_credentials:
+            await _check_roles(settings, store, report)
         await _check_buckets(reactor, settings, store, credentials, report)
+
+
+async def _check_roles(settings: Settings, store: StoreSettings, report: Report) -> None:
+    terms = RoleTerms(store, settings.stores, settings.files.keep_empty_directories)
+    users = settings.users.values()
+    async for role, user, fault in try_roles(terms, users, StsClient(store), deferToThread):
+        if fault:
+            report(Level.FAULT, f"role {role}: cannot be assumed for {user}: {fault}")
+        else:
+            report(Level.OK, f"role {role}: can be assumed for {user}")
 
 
 def _buckets_in(settings: Settings, store: StoreSettings) -> list[str]:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
+from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
+from tests.files.quotas.quota_worlds import HOUR, limited
 from tests.in_memory import client, gateway
 
 __all__ = ["client", "gateway"]
@@ -71,6 +73,23 @@ def test_an_upload_that_fails(client: SftpClient) -> None:
                 client.write(handle, 1 << 40, b"too far away")
         with pytest.raises(SftpFailure):
             client.close(handle)
+
+    assert left_by(work) == set()
+
+
+def test_a_user_with_a_quota(gateway: GatewayInMemory) -> None:
+    """What is stored, replaced, refused, removed and counted."""
+    client = gateway.log_in(limited(max_bytes=64 * KIB))
+
+    def work() -> None:
+        client.put(b"/file", b"hello")
+        client.put(b"/file", b"hello again")
+        with pytest.raises(SftpFailure, match="quota"):
+            client.put(b"/file", bytes(65 * KIB))
+        client.rename(b"/file", b"/other")
+        client.remove(b"/other")
+        gateway.clock.advance(2 * HOUR)
+        client.extended(b"statvfs@openssh.com", wire.string(b"/"))
 
     assert left_by(work) == set()
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from sftpgw.config import load_settings
+from sftpgw.config.ini_file import read_text
 from sftpgw.config.ini_grammar import STEP_LINES
 from sftpgw.config.key_files import KeyFileReaders
-from sftpgw.config.users_ini import STEP_KEYS
+from sftpgw.config.users_ini import STEP_KEYS, user_files
 from sftpgw.errors import ConfigError
 from sftpgw.model.key_trust import NOTHING_REVOKED, RevokedKeys
 from sftpgw.model.settings import FileUsers, Settings
@@ -156,13 +157,13 @@ def test_users_of_services_are_made_by_what_files_say_now(tmp_path: Path) -> Non
     make_user = folder.settings.make_user
     assert make_user is not None
     said = {"groups": "team", "authorized_keys": "ssh-z"}
-    assert make_user("zoe", said, "http").weight == 2
+    assert make_user("zoe", said, "http", ()).weight == 2
     folder.write(USERS.replace("ssh-a", "ssh-x"))
     assert folder.read().make_user is make_user, "nothing is said of all users that was not before"
     folder.write(USERS.replace("weight = 2", "weight = 3"))
     changed = folder.read().make_user
     assert changed is not None
-    assert changed("zoe", said, "http").weight == 3
+    assert changed("zoe", said, "http", ()).weight == 3
 
 
 def test_a_change_during_the_start_is_seen(tmp_path: Path) -> None:
@@ -221,3 +222,18 @@ def test_a_step_reads_few_lines_and_judges_few_keys(tmp_path: Path) -> None:
     assert most == STEP_KEYS
     lines = (tmp_path / "users.ini").read_text().count("\n")
     assert steps >= lines // STEP_LINES + 1002 + 1000 // STEP_KEYS
+
+
+def test_a_directory_that_cannot_be_listed_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, who may list any."""
+    (tmp_path / "users.d").mkdir()
+
+    def refused(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("sftpgw.config.users_ini.os.listdir", refused)
+    assert user_files(tmp_path / "users.d") == [tmp_path / "users.d"]
+    (told,) = map(read_text, user_files(tmp_path / "users.d"))
+    assert told.fault.startswith("cannot be read: ")

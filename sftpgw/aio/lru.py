@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from sftpgw.aio.active_weights import ActiveWeights
@@ -58,8 +59,7 @@ class SharedLRU(Generic[K, V]):
 
     def items(self) -> Iterator[tuple[K, V]]:
         """All keys with their values, by owner."""
-        for entries in self._entries.values():
-            yield from entries.items()
+        return chain.from_iterable(entries.items() for entries in self._entries.values())
 
     def touch(self, key: K) -> None:
         """Make an entry the most recently used one of its owner."""

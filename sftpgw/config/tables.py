@@ -918,7 +918,8 @@ LOCKOUT_KEYS: Mapping[str, Key] = {
     "max_delay": Key(
         "max_delay_seconds",
         time(0, 30),
-        "The longest such wait. ``0s``: none.",
+        "The longest such wait, but not more than a quarter of ``login_grace`` of ``[ssh]``. "
+        "``0s``: none.",
     ),
     "user_score": Key(
         "user_score",

@@ -10,14 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sftpgw.auth.lockout.lockout import Ban, Lockout
+from sftpgw.auth.lockout.lockout import MAX_LISTED_BANS, Ban, Lockout
 from sftpgw.control.control_lines import ControlError
 from sftpgw.control.control_server import Handler
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import Unbanned
-
-PAGE_BANS = 1000
-"""How many bans one answer has; the command asks for further ones."""
 
 
 class BanRequests:
@@ -46,8 +43,8 @@ class BanRequests:
         first = arguments.get("first", 0)
         if not isinstance(first, int) or first < 0:
             raise ControlError("first is not a number from 0 on")
-        bans = self._lockout.bans()
-        return {"bans": _told(bans[first : first + PAGE_BANS]), "count": len(bans)}
+        count, bans = self._lockout.bans(first, MAX_LISTED_BANS)
+        return {"bans": _told(bans), "count": count}
 
     async def unban(self, arguments: Mapping[str, Any]) -> Any:
         """End the bans and penalties of an address, or the bans of a user.

@@ -7,10 +7,13 @@ Rules
 
 1. Passwords and one-time codes can be guessed, keys cannot: they pass, and count nothing.
 2. A guess waits before it is judged, not after: a client that gives up early has learnt nothing.
-3. A proof that is right but of no use counts like a wrong one: the client must not learn the
+3. One-time codes of a user wait one after the other, addresses in turns, but where the address is
+   known for the user: a code can be guessed by those who have many addresses (RFC 4226, section
+   7.3). Others than who knows the user's first proof cannot get in the way here.
+4. A proof that is right but of no use counts like a wrong one: the client must not learn the
    difference. What a client could not help does not count: a source of users that is away, a
    defect of ours, an account that a reload has changed meanwhile.
-4. A client that is banned is told nothing. Its connection is closed.
+5. A client that is banned is told nothing. Its connection is closed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.task import deferLater
 
 from sftpgw.auth.checkers import UndecidedProof, UnknownName
-from sftpgw.auth.lockout.lockout import Lockout
+from sftpgw.auth.lockout.lockout import Lockout, TooManyCodes
 from sftpgw.auth.lockout.plan import GuessFailure
 from sftpgw.auth.login_credentials import CodeCredentials, PasswordCredentials
 from sftpgw.model.addresses import source_of
@@ -31,6 +34,8 @@ from sftpgw.ssh.penalties import Offence
 
 BANNED = "banned ([lockout])"
 """Why a connection of a banned client ends, for the log."""
+
+TOO_MANY_CODES = "too many one-time codes of the user wait"
 
 
 def failure_of(credentials: Any, outcome: Any) -> GuessFailure | None:
@@ -68,14 +73,26 @@ class LoginGuard:
         """
         if not isinstance(credentials, PasswordCredentials | CodeCredentials):
             return True
-        transport, lockout = self._transport, self._lockout
         if self._bars(name):
             return False
-        delay_seconds = lockout.delay_seconds(name, transport.peer_host)
-        if not delay_seconds:
-            return True
-        await deferLater(transport.context.clock, delay_seconds)
-        return not transport.has_ended and not self._bars(name)
+        lockout, host = self._lockout, self._transport.peer_host
+        is_code = isinstance(credentials, CodeCredentials)
+        path = lockout.code_path(name, host) if is_code else None
+        if path is None:
+            await self._wait(name)
+        else:
+            try:
+                async with lockout.code_turns.slot((*path, self._transport.session)):
+                    await self._wait(name)
+            except TooManyCodes:
+                self._transport.hang_up(TOO_MANY_CODES)
+        return not self._transport.has_ended and not self._bars(name)
+
+    async def _wait(self, name: bytes) -> None:
+        transport = self._transport
+        delay_seconds = self._lockout.delay_seconds(name, transport.peer_host)
+        if delay_seconds:
+            await deferLater(transport.context.clock, delay_seconds)
 
     def _bars(self, name: bytes) -> bool:
         host = self._transport.peer_host

@@ -143,15 +143,18 @@ class UserReloader:
 
     async def look(self) -> None:
         """Reload if the files have changed since they were read, and do not change any more."""
-        state, places = await self._in_thread(self._state_and_places)
-        is_watched = places is not None and self._watch.follow(places)
-        if state != self._files.read_state and state == self._last:
-            await self.reload()
-        self._last = state
-        if not is_watched:
-            self._task.hasten(EVERY_SECONDS)
-        elif state != self._files.read_state:
-            self._task.hasten(SETTLE_SECONDS)
+        pause_seconds = EVERY_SECONDS
+        try:
+            state, places = await self._in_thread(self._state_and_places)
+            if places is not None and self._watch.follow(places):
+                pause_seconds = SELDOM_SECONDS
+            last, self._last = self._last, state
+            if state == last != self._files.read_state:
+                await self.reload()
+            elif state != self._files.read_state and pause_seconds > EVERY_SECONDS:
+                pause_seconds = SETTLE_SECONDS
+        finally:
+            self._task.hasten(pause_seconds)
 
     def _state_and_places(self) -> tuple[Hashable, Places | None]:
         """The state of the files, and what to watch; None where not all changes show."""

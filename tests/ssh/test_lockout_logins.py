@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -15,9 +16,10 @@ from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
+from sftpgw.aio.user_slots import UserSlots
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.checkers import RefusedProof, UndecidedProof, UnfitKey, UnknownName
-from sftpgw.auth.lockout.lockout import Lockout
+from sftpgw.auth.lockout.lockout import Lockout, TooManyCodes
 from sftpgw.auth.lockout.plan import GuessFailure
 from sftpgw.auth.login_credentials import CodeCredentials, KeyCredentials, PasswordCredentials
 from sftpgw.model.settings import LockoutSettings, SshSettings
@@ -276,10 +278,10 @@ def test_a_client_that_gives_up_while_it_waits_leaves_nothing_and_learns_nothing
 
 def test_unknown_names_ban_sooner_than_wrong_passwords(world: World) -> None:
     world.guess(9)
-    assert not world.lockout.bans()
+    assert not world.lockout.bans()[1]
     for number in range(7):
         world.guess(1, b"nosuch%d" % number, THERE)
-    assert [(ban.address, ban.user, ban.reason) for ban in world.lockout.bans()] == [
+    assert [(ban.address, ban.user, ban.reason) for ban in world.lockout.bans()[1]] == [
         (THERE, "", "unknown name")
     ]
 
@@ -290,7 +292,7 @@ def test_wrong_codes_count_for_the_user_over_all_connections(world: World) -> No
         client.interact(b"coded")
         client.answer(b"secret")
         client.answer(b"%06d" % number)
-    (ban,) = world.lockout.bans()
+    (ban,) = world.lockout.bans()[1]
     assert (ban.user, ban.reason) == ("coded", "wrong code")
     right = pyotp.TOTP(SECRET).generate_otp(int(NOW) // 30).encode()
     client = world.connect()
@@ -303,11 +305,62 @@ def test_wrong_codes_count_for_the_user_over_all_connections(world: World) -> No
     assert right
 
 
+def test_codes_of_a_user_are_judged_one_after_the_other_from_any_number_of_addresses() -> None:
+    """Also while many wait: one for each longest delay, whatever number of addresses there is."""
+    world = World(LockoutSettings(max_delay_seconds=4, user_score=1000, address_score=1000))
+    for _ in range(6):
+        world.lockout.count_failure(b"coded", THERE, GuessFailure.WRONG_CODE)
+    botnet = [world.connect(f"203.0.113.{number}") for number in range(10)]
+    for client in botnet:
+        client.interact(b"coded")
+        client.answer(b"secret")
+    world.clock.advance(4)
+    for client in botnet:
+        client.pair.pump()
+        client.answer(b"000000")
+    judged = []
+    for _ in range(4):
+        world.clock.advance(4)
+        for client in botnet:
+            client.pair.pump()
+        judged.append(sum(bool(client.heard(FAILURE)) for client in botnet))
+    assert judged == [1, 2, 3, 4]
+    world.lockout.count_login(b"coded", HERE)
+    honest = world.connect()
+    honest.interact(b"coded")
+    honest.answer(b"secret")
+    honest.answer(pyotp.TOTP(SECRET).generate_otp(int(time.time()) // 30).encode())
+    assert honest.is_in, "at an address that is known for the user nothing waits"
+    for client in botnet:
+        client.pair.drop()
+    world.clock.advance(0)
+    assert len(world.lockout.code_turns) == 0
+    world.close()
+
+
+def test_so_many_codes_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(LockoutSettings(user_score=1000, address_score=1000))
+    world.lockout.code_turns = UserSlots(1, 1, TooManyCodes)
+    clients = [world.connect() for _ in range(3)]
+    for client in clients:
+        client.interact(b"coded")
+        client.answer(b"secret")
+    for _ in range(3):
+        world.lockout.count_failure(b"coded", HERE, GuessFailure.WRONG_CODE)
+    for client in clients:
+        client.answer(b"000000")
+    assert [client.pair.connected for client in clients] == [True, True, False]
+    (closed,) = world.events.facts("session-closed")
+    assert closed["reason"] == "too many one-time codes of the user wait"
+    assert len(world.events.facts("login-failed")) == 0
+    world.close()
+
+
 def test_a_right_password_that_is_not_next_counts_like_a_wrong_one(world: World) -> None:
     for host, password in ((HERE, b"secret"), (THERE, b"wrong")):
         for _ in range(10):
             world.connect(host).password(password, b"keyed")
-    assert [(ban.user, ban.score) for ban in world.lockout.bans()] == [("keyed", 10)] * 2
+    assert [(ban.user, ban.score) for ban in world.lockout.bans()[1]] == [("keyed", 10)] * 2
 
 
 def test_exempt_networks_of_ssh_are_never_banned() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.user_slots import UserSlots
 from sftpgw.auth.lockout.lockout_state import LockoutState, ProcessLockoutState
 from sftpgw.auth.lockout.plan import (
     GuessFailure,
@@ -22,14 +24,32 @@ from sftpgw.auth.lockout.plan import (
     is_banned,
     is_known,
     points_of,
+    with_delay_up_to,
     without_failures,
 )
 from sftpgw.model.addresses import Network, address_of, source_of
 from sftpgw.model.messages import readable
-from sftpgw.model.settings import LockoutSettings
+from sftpgw.model.normalization import normalized_bytes
+from sftpgw.model.settings import LockoutSettings, SshSettings
 
 MAX_NAME_BYTES = 128
 """How much of a name tells it from others; names that differ only behind that count as one."""
+
+
+MAX_WAITING_CODES = 1000
+"""How many codes of one user may wait."""
+
+
+LONGEST_DELAY_SHARE = 0.25
+"""How much of ``login_grace`` one attempt may wait for failures before it. More would keep out a
+user whose password others guess."""
+
+MAX_LISTED_BANS = 1000
+"""How many bans are listed at once."""
+
+
+class TooManyCodes(Exception):
+    """So many codes of the user wait that a further one may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,7 @@ class Lockout:
     :param seconds: returns the time, in seconds since 1970.
     :param state: remembers failures, logins and bans; by default in this process.
     :param exempt_networks: networks that are never banned, beside those of the settings.
+    :ivar code_turns: one for each user: codes of a user wait one after the other.
     """
 
     def __init__(
@@ -91,6 +112,33 @@ class Lockout:
         self._seconds = seconds
         self._state = ProcessLockoutState() if state is None else state
         self._allowed = (*exempt_networks, *settings.allow_networks)
+        self.code_turns = UserSlots(1, MAX_WAITING_CODES, TooManyCodes)
+
+    @classmethod
+    def of(
+        cls, ssh: SshSettings, settings: LockoutSettings, seconds: Callable[[], float]
+    ) -> Lockout:
+        """The lockout of a gateway with these settings.
+
+        :param ssh: ``[ssh]``: its exempt networks, and how long a login may take.
+        :param settings: ``[lockout]``.
+        :param seconds: returns the time, in seconds since 1970.
+        """
+        longest_seconds = ssh.login_grace_seconds * LONGEST_DELAY_SHARE
+        rules = with_delay_up_to(longest_seconds, settings)
+        return cls(rules, seconds, exempt_networks=ssh.exempt_networks)
+
+    def code_path(self, name: bytes, host: str | None) -> Path | None:
+        """For whom a code waits in `code_turns`; None where the address is known for the user.
+
+        :param name: the user's name.
+        :param host: the client's address as text; None if it has none.
+        """
+        pair = _pair(name, host)
+        standing, now = self._state.get(pair), self._seconds()
+        if not self._settings.enabled or is_known(standing, self._settings, now):
+            return None
+        return pair.user, pair.address
 
     def bars_address(self, host: str | None) -> bool:
         """Whether a connection is refused before anything is read from it.
@@ -171,15 +219,16 @@ class Lockout:
         self._state.update(pair, partial(change, forgives=True))
         self._state.update(Subject(pair.address), partial(change, forgives=False))
 
-    def bans(self) -> list[Ban]:
-        """The bans that are in force, the latest one first."""
+    def bans(self, first: int = 0, most: int = MAX_LISTED_BANS) -> tuple[int, list[Ban]]:
+        """How many bans are in force, and some of them, the latest one first.
+
+        :param first: which is the first that is wanted, from 0.
+        :param most: how many are wanted at most.
+        """
         now = self._seconds()
-        found = [
-            Ban.of(subject, standing)
-            for subject, standing in self._state.entries()
-            if is_banned(standing, now)
-        ]
-        return sorted(found, key=lambda ban: (-ban.since_seconds, ban.address, ban.user))
+        found = [entry for entry in self._state.entries() if is_banned(entry[1], now)]
+        found.sort(key=lambda entry: (-entry[1].banned_at_seconds, entry[0]))
+        return len(found), [Ban.of(*entry) for entry in found[first : first + most]]
 
     def unban(self, given: str) -> list[Ban]:
         """End the bans of an address or of a user, and forget the failures. Returns the bans.
@@ -197,7 +246,7 @@ class Lockout:
     def _subjects_of(self, given: str) -> Iterator[Subject]:
         address = address_of(given.removesuffix("/64") if ":" in given else given)
         source = None if address is None else source_of(str(address))
-        name = readable(given.encode("utf-8", "surrogateescape")[:MAX_NAME_BYTES])
+        name = _shown(normalized_bytes(given.encode("utf-8", "surrogateescape")))
         for subject, _ in self._state.entries():
             if subject.address == source if source is not None else subject.user == name:
                 yield subject

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
 from sftpgw.aio.lru import SharedLRU
@@ -94,8 +95,7 @@ class ProcessLockoutState:
 
     def entries(self) -> Iterator[tuple[Subject, Standing]]:
         """All that is known, in no order."""
-        for pool in self._pools.values():
-            yield from pool.items()
+        return chain.from_iterable(pool.items() for pool in self._pools.values())
 
     def _pool(self, subject: Subject, standing: Standing) -> SharedLRU[Subject, Standing]:
         key = (bool(subject.address), bool(subject.user), _retention_of(standing))

@@ -220,3 +220,13 @@ def delay_seconds(failures: int, settings: LockoutSettings) -> float:
         return 0.0
     doublings = min(failures - settings.delay_after, MAX_DOUBLINGS)
     return float(min(2**doublings, settings.max_delay_seconds))
+
+
+def with_delay_up_to(longest_seconds: float, settings: LockoutSettings) -> LockoutSettings:
+    """The same settings with a longest delay that leaves time for the login.
+
+    :param longest_seconds: how long an attempt may wait at most.
+    :param settings: ``[lockout]``.
+    """
+    seconds = min(settings.max_delay_seconds, longest_seconds)
+    return replace(settings, max_delay_seconds=seconds)

@@ -7,14 +7,17 @@ Rules
 
 1. A place that no session with a quota has stored anything at costs nothing: no request, no record,
    no timer. One at which nothing was stored for a quarter of an hour is forgotten.
-2. While something is stored at a place, its records are read, and what this process has changed is
-   written, every 30 seconds: a LIST, a PUT, and a GET for each record that has changed. No request
-   of a client waits for that, but for the first one at a place. Four places are looked at at once:
-   with very many of them it takes longer.
-3. A place is counted when its last count is `[files] quota_recount` old, by one process: the one
+2. While something is stored at a place, or an upload is open there, its records are read, and what
+   this process has changed is written, every 30 seconds: a LIST, a PUT, and a GET for each record
+   that has changed. No request of a client waits for that, but for the first one at a place. Four
+   places are looked at at once: with very many of them it takes longer.
+3. Each of these records says that the process is active, and the last one that it is not any more.
+   A process that has died while it was active may have stored more than it has told; the place is
+   counted when two minutes have passed.
+4. A place is counted when its last count is `[files] quota_recount` old, by one process: the one
    that has claimed it. Four counts of a process are under way at once, each with one request at a
    time. They are the gateway's own work, and no user's requests wait behind them.
-4. A count that fails leaves the last figures as they were. It is tried again after five minutes.
+5. A count that fails leaves the last figures as they were. It is tried again after five minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from sftpgw.aio.fair_slots import FairSlots
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.parallel import in_parallel
 from sftpgw.aio.periodic import PeriodicTask
-from sftpgw.errors import StoreError
+from sftpgw.errors import StoreError, StoreUnavailable
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.quotas.place_records import PlaceRecords, PlaceState
 from sftpgw.files.quotas.plan.account import PlaceAccount
@@ -87,10 +90,14 @@ class KeptPlace:
         self.is_counting = False
         self.is_reported = False
 
-    @property
-    def own_record(self) -> NodeRecord:
-        """What other processes are to know."""
-        return NodeRecord(self.account.generation, self.account.own)
+    def own_record(self, *, was_used: bool = False) -> NodeRecord:
+        """What other processes are to know.
+
+        :param was_used: whether something may be stored in a moment.
+        """
+        account = self.account
+        is_active = account.is_known and (was_used or account.grants > 0)
+        return NodeRecord(account.generation, account.own, is_active)
 
     def must_sync(self, now_seconds: float) -> bool:
         """Whether the records are to be read and written.
@@ -99,7 +106,12 @@ class KeptPlace:
         """
         every_seconds = SYNC_SECONDS if self.account.is_known else ROUND_SECONDS
         is_due = now_seconds - self.synced_seconds >= every_seconds
-        return is_due and not self.is_busy and (self.is_used or not self.account.is_known)
+        is_wanted = self.is_used or not self.account.is_known or self._has_to_tell
+        return is_due and not self.is_busy and is_wanted
+
+    @property
+    def _has_to_tell(self) -> bool:
+        return self.records.must_write(self.own_record())
 
     def may_be_forgotten(self, now_seconds: float) -> bool:
         """Whether nothing is lost with it.
@@ -107,8 +119,8 @@ class KeptPlace:
         :param now_seconds: the time.
         """
         is_idle = now_seconds - self.used_seconds >= IDLE_SECONDS
-        is_under_way = self.is_busy or self.is_counting or bool(self.account.reserved)
-        return is_idle and not is_under_way and not self.records.must_write(self.own_record)
+        is_under_way = self.is_busy or self.is_counting or bool(self.account.grants)
+        return is_idle and not is_under_way and not self._has_to_tell
 
 
 class QuotaKeeper:
@@ -278,15 +290,17 @@ class QuotaKeeper:
     async def _sync(self, kept: KeptPlace) -> None:
         """Read what others tell, tell them what has changed here, and count if it is time."""
         account, place = kept.account, kept.account.place
+        was_used = kept.is_used
         kept.is_busy, kept.is_used = True, False
         try:
             async with self._sync_slots.slot((place.prefix,)):
                 state = await kept.records.look()
                 if state.count is not None:
                     account.adopt(state.count)
-                account.take_others(state.others)
+                account.take_others(state.records)
+                account.is_questioned |= state.has_lost(account.generation, self._clock.seconds())
                 self._tell_known(kept)
-                await kept.records.write(kept.own_record)
+                await kept.records.write(kept.own_record(was_used=was_used))
             kept.is_reported = False
         except StoreError as error:
             kept.is_used = True
@@ -355,6 +369,8 @@ class QuotaKeeper:
             running.add_held(await self._count_held(account.place))
             async for objects, is_last in self._pages(kept):
                 running.take_page(objects, is_last=is_last)
+                if running.is_void:
+                    raise StoreUnavailable("too many files were stored while a LIST was answered")
             now_seconds = self._clock.seconds()
             closed = account.close_count(token_hex(8), began_seconds, now_seconds)
             await records.publish(closed.record)
@@ -376,6 +392,7 @@ class QuotaKeeper:
             )
         )
         await records.remove_old(state, now_seconds)
+        self._begin(self._sync(kept))  # that this process is active is of the new generation
 
     async def _pages(self, kept: KeptPlace) -> AsyncIterator[tuple[list[tuple[str, Usage]], bool]]:
         """The pages of a place: keys and what they count, and whether it is the last page."""
@@ -401,7 +418,7 @@ class QuotaKeeper:
 
         async def write(kept: KeptPlace) -> None:
             with suppress(StoreError):
-                await kept.records.write(kept.own_record)
+                await kept.records.write(kept.own_record())
 
         await in_parallel(write, list(self._places.values()), AT_ONCE)
 

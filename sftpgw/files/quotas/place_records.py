@@ -16,6 +16,7 @@ from sftpgw.files.housekeeping.state_objects import claim, read_state_object, wr
 from sftpgw.files.quotas.plan.quota_records import (
     CLAIM_SECONDS,
     NODES,
+    SILENT_SECONDS,
     CountRecord,
     NodeRecord,
     claim_to_count,
@@ -44,15 +45,34 @@ class PlaceState:
     """What the records of a place say.
 
     :ivar count: the last count; None if there is none that makes sense.
-    :ivar others: what other processes have changed, of whatever generation.
-    :ivar nodes: the objects of their records.
+    :ivar others: what other processes have changed, of whatever generation, each with the object of
+        its record.
+    :ivar nodes: the objects of all their records.
     :ivar claim: the object of the claim; None if there is none.
     """
 
     count: CountRecord | None
-    others: tuple[NodeRecord, ...]
+    others: tuple[tuple[ObjectInfo, NodeRecord], ...]
     nodes: tuple[ObjectInfo, ...]
     claim: ObjectInfo | None
+
+    @property
+    def records(self) -> list[NodeRecord]:
+        """What other processes have changed."""
+        return [record for _, record in self.others]
+
+    def has_lost(self, generation: str, now_seconds: float) -> bool:
+        """Whether a process has died that had stored more than it has told.
+
+        :param generation: the generation of the last count.
+        :param now_seconds: the time.
+        """
+        return any(
+            record.is_active
+            and record.generation == generation
+            and now_seconds - info.modified_seconds > SILENT_SECONDS
+            for info, record in self.others
+        )
 
     def is_claimed(self, now_seconds: float) -> bool:
         """Whether another process counts now.
@@ -91,10 +111,10 @@ class PlaceRecords:
             for name, info in found.items()
             if name.key.startswith(prefix + NODES) and name != self._own
         )
-        others = [await self._parsed(info, parse_node) for info in nodes]
+        others = [(info, await self._parsed(info, parse_node)) for info in nodes]
         return PlaceState(
             await self._parsed(count, parse_count) if count is not None else None,
-            tuple(each for each in others if each is not None),
+            tuple((info, record) for info, record in others if record is not None),
             nodes,
             found.get(claim_to_count(self._place)),
         )
@@ -119,8 +139,9 @@ class PlaceRecords:
         :param record: what it has changed.
         """
         if self._written is None:
-            return bool(record.changed)
-        return record != self._written and bool(record.changed or self._written.changed)
+            return bool(record.changed) or record.is_active
+        is_news = bool(record.changed or self._written.changed or self._written.is_active)
+        return record.is_active or (record != self._written and is_news)
 
     async def write(self, record: NodeRecord) -> None:
         """Tell others what this process has changed, if they do not know. A PUT.

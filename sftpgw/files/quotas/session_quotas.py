@@ -107,6 +107,9 @@ class SessionQuotas:
             before = Usage(0, 1)
         needed = Usage(1 if not before.size_bytes else 0, 0 if before.files else 1)
         for state in self._states(name, is_blind=is_blind):
+            if state.is_tight:
+                for account in state.accounts:
+                    account.note_tight()
             with _named(path):
                 state.require(needed)
 

@@ -415,7 +415,6 @@ class Unbanned(Event):
     """
 
     event_name: ClassVar[str] = "unbanned"
-    is_audited: ClassVar[bool] = True
 
     address: str
     user: str | None = None

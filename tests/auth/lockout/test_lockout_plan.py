@@ -21,6 +21,7 @@ from sftpgw.auth.lockout.plan import (
     is_banned,
     is_known,
     points_of,
+    with_delay_up_to,
     without_failures,
 )
 from sftpgw.model.settings import LockoutSettings
@@ -160,3 +161,8 @@ def test_a_login_makes_known_for_a_while_and_outlives_an_unban() -> None:
         assert is_known(each, SETTINGS, 5.0 + SETTINGS.known_seconds - 1)
         assert not is_known(each, SETTINGS, 5.0 + SETTINGS.known_seconds)
     assert not is_known(EMPTY, SETTINGS, 0.0)
+
+
+def test_a_delay_leaves_time_for_the_login() -> None:
+    assert with_delay_up_to(2.5, SETTINGS).max_delay_seconds == 2.5
+    assert with_delay_up_to(15.0, SETTINGS) == SETTINGS

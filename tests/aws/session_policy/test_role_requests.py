@@ -7,10 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import pytest_twisted
+from botocore.credentials import ReadOnlyCredentials
+from twisted.internet.defer import execute
 
 from sftpgw.aws.session_policy.plan.role_requests import RoleRequest, RoleTerms, check_roles
 from sftpgw.aws.session_policy.plan.session_policy import MAX_POLICY_CHARACTERS
 from sftpgw.aws.session_policy.plan.transfer_policy import MAX_TEMPLATE_CHARACTERS, filled_policy
+from sftpgw.aws.session_policy.role_trial import try_roles
+from sftpgw.aws.session_policy.sts_client import IssuedCredentials, RoleRefused
 from sftpgw.errors import NoSessionPolicy
 from sftpgw.model.mounts import Mount
 from sftpgw.model.object_settings import Encryption, ObjectSettings
@@ -129,6 +134,27 @@ def test_what_cannot_be_asked_for_is_an_error_that_names_the_user(
 def test_a_store_without_mounts_of_the_user_asks_for_no_role() -> None:
     far = replace(STORE, name="far", role_arn="")
     check_roles(ALICE, (STORE, far))
+
+
+@pytest_twisted.ensureDeferred
+async def test_check_tries_each_role_for_the_first_user_who_needs_it() -> None:
+    guest = replace(User.with_home("guest", "bucket", "g/"), role=AssumedRole(f"{ROLE}-guest"))
+    others = (User.with_home("bob", "bucket", "home/bob/"), User("eve", (Mount("far:b", "e/"),)))
+    asked: list[RoleRequest] = []
+
+    def assume(request: RoleRequest) -> IssuedCredentials:
+        asked.append(request)
+        if request.user == "guest":
+            raise RoleRefused("not authorized", code="AccessDenied", is_passing=False)
+        return IssuedCredentials(ReadOnlyCredentials("a", "s", "t"), 1.0)
+
+    terms, users = RoleTerms(STORE, ("far",)), (ALICE, guest, *others)
+    tried = try_roles(terms, users, assume, execute)
+    assert [each async for each in tried] == [
+        (ROLE, "alice", ""),
+        (f"{ROLE}-guest", "guest", "AccessDenied: not authorized"),
+    ]
+    assert [request.user for request in asked] == ["alice", "guest"]
 
 
 # Policies of AWS Transfer Family.

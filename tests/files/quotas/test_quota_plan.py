@@ -29,6 +29,7 @@ from sftpgw.files.quotas.plan.quota_records import (
     parse_count,
     parse_node,
 )
+from sftpgw.files.quotas.plan.running_count import MAX_CHANGED, RunningCount
 from sftpgw.files.quotas.plan.usage import (
     NOTHING_STORED,
     Place,
@@ -214,6 +215,14 @@ def test_what_was_told_before_a_count_is_not_counted_again() -> None:
     assert world.accounts[0].used == Usage(10, 1)
 
 
+def test_changes_while_a_page_is_waited_for_are_bounded() -> None:
+    running = RunningCount()
+    for number in range(2 * MAX_CHANGED):
+        running.change(f"p/{number}", NOTHING_STORED, Usage(1, 1), is_doubtful=False)
+        assert len(running._changed) <= MAX_CHANGED
+        assert running.is_void is (number >= MAX_CHANGED)
+
+
 # What uploads reserve.
 
 
@@ -390,6 +399,8 @@ def test_doubts_and_refusals_bring_a_count_forward() -> None:
     account.change("p/a", NOTHING_STORED, Usage(MIB, 1), 101.0, is_doubtful=True)
     assert not account.wants_count(200.0, 3600.0)
     account.change("p/b", NOTHING_STORED, Usage(3 * MIB, 1), 101.0, is_doubtful=True)
+    assert not account.wants_count(200.0, 3600.0), "most doubtful files are just new"
+    account.note_tight()
     assert account.wants_count(200.0, 3600.0)
     assert not account.wants_count(130.0, 3600.0)
     account.adopt(CountRecord("h", Usage(20 * MIB, 5), began_seconds=199.0, ended_seconds=200.0))

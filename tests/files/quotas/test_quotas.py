@@ -346,6 +346,6 @@ class TestCost:
                 assert len(gateway.clock.getDelayedCalls()) == timers
                 assert not any(name.key.startswith(STATE) for name in store.objects)
         assert counts[0].total() == 50
-        # The first figures: LIST, claim, LIST, PUT, DELETE. After 30 seconds: LIST and PUT.
+        # LIST; claim, LIST, PUT, DELETE; LIST, GET, PUT; after 30 seconds LIST, PUT, and again.
         assert counts[1].total() <= 50 + 12
         assert counts[1]["head"] == 0

@@ -15,7 +15,7 @@ from sftpgw.files.quotas.keeper import (
     WAIT_SECONDS,
     QuotaKeeper,
 )
-from sftpgw.files.quotas.plan.quota_records import CLAIM_SECONDS, place_prefix
+from sftpgw.files.quotas.plan.quota_records import CLAIM_SECONDS, SILENT_SECONDS, place_prefix
 from sftpgw.files.quotas.plan.usage import Place
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
@@ -23,7 +23,7 @@ from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from tests.files.quotas.quota_worlds import HOUR, STATE, begin, gateway_on, limited, put, used
+from tests.files.quotas.quota_worlds import HOUR, STATE, begin, gateway_on, limited, put, send, used
 from tests.results import failure_of, result_of
 
 ALICE = limited(max_bytes=64 * MIB)
@@ -106,12 +106,14 @@ class TestAgreement:
         fleet.gateways[1].clock.advance(ROUND)
         assert used(fleet.trees[1])[0] == 4 * MIB
 
-    def test_one_that_was_killed_is_put_right_by_the_next_count(self, fleet: Fleet) -> None:
+    def test_one_that_was_killed_is_put_right_by_a_count(self, fleet: Fleet) -> None:
+        """Its successor notices that it has died at work, and does not wait for an hour."""
         fleet.used()
         put(fleet.trees[0], b"a", 4 * MIB)
         fleet.trees.pop(0)
         fleet.gateways.pop(0)
-        fleet.advance(2 * HOUR)
+        assert fleet.used() == [0]
+        fleet.advance(SILENT_SECONDS)
         fleet.used()
         fleet.advance(ROUND)
         assert fleet.used() == [4 * MIB]
@@ -133,13 +135,14 @@ class TestAgreement:
     def test_records_of_processes_that_are_gone_are_removed(self, fleet: Fleet) -> None:
         put(fleet.trees[0], b"a", 10)
         fleet.advance(ROUND)
-        assert len(records(fleet.store)) == 2
+        _, old = records(fleet.store)
         fleet.trees.pop(0)
         fleet.gateways.pop(0)
         fleet.advance(3 * HOUR)
         fleet.used()
         fleet.advance(ROUND)
-        assert records(fleet.store) == [f"{place_prefix(PLACE)}count"]
+        assert old not in records(fleet.store)
+        assert len(records(fleet.store)) == 2
 
     def test_records_that_make_no_sense_do_no_harm(self, fleet: Fleet) -> None:
         for key in ("count", "nodes/zz", "other"):
@@ -229,6 +232,27 @@ class TestFaults:
         left = [name for name in store.objects if name.key.startswith("home/")]
         assert used(tree)[0] == 4 * KIB * len(left) < 95 * 4 * KIB
         assert len(gateway.events.facts("quota-counted")) == 1
+
+
+class TestLongUploads:
+    def test_they_hear_of_what_others_store(self, fleet: Fleet) -> None:
+        upload = begin(fleet.trees[0], b"a", 4 * MIB)
+        for _ in range(3):
+            fleet.advance(ROUND)
+        put(fleet.trees[1], b"b", 56 * MIB)
+        fleet.advance(2 * ROUND)
+        send(upload, 4 * MIB, 3 * MIB)
+        assert isinstance(failure_of(_writing(upload, 8 * MIB + 32 * KIB)).value, QuotaExceeded)
+
+    def test_their_place_is_not_forgotten(self, one: GatewayInMemory) -> None:
+        tree = one.tree(ALICE)
+        put(tree, b"a", 4 * MIB)
+        begin(tree, b"a", 0)
+        before = one.quotas.account(PLACE)
+        assert not before.reserved
+        for _ in range(int(2 * IDLE_SECONDS / 5)):
+            one.clock.advance(5)
+        assert one.quotas.account(PLACE) is before
 
 
 class TestBounds:

@@ -31,7 +31,8 @@ EARLY_SECONDS = 60.0
 """So soon a count may follow the last one, if there is a reason."""
 
 DOUBTFUL_SHARE = 10
-"""A tenth of what is stored, if it is doubtful, is a reason to count early."""
+"""A tenth of what is stored, if it is doubtful, is a reason to count early where a quota is nearly
+used up. Elsewhere most doubtful files are just new."""
 
 
 class ClosedCount:
@@ -59,7 +60,8 @@ class PlaceAccount:
     :ivar counted_seconds: when it ended.
     :ivar others: what other processes have changed since.
     :ivar reserved: what uploads of this process will add.
-    :ivar is_questioned: whether something was refused since the last count.
+    :ivar grants: how many uploads to the place are under way.
+    :ivar is_questioned: whether there is a reason to count early.
     """
 
     def __init__(self, place: Place) -> None:
@@ -69,6 +71,7 @@ class PlaceAccount:
         self.counted_seconds = 0.0
         self.others = NOTHING_STORED
         self.reserved = NOTHING_STORED
+        self.grants = 0
         self.is_questioned = False
         self._count_took_seconds = 0.0
         self._history = DeltaHistory()
@@ -116,12 +119,14 @@ class PlaceAccount:
             return True
         # Long counts do not follow each other all the time.
         is_early = age_seconds >= max(EARLY_SECONDS, 10 * self._count_took_seconds)
+        return is_early and self.is_questioned
+
+    def note_tight(self) -> None:
+        """A quota is nearly used up: from now on it matters if much is doubtful."""
         limit_bytes = max(MIB, self.used.size_bytes // DOUBTFUL_SHARE)
-        is_doubtful = (
-            self._doubts.size_bytes > limit_bytes
-            or self._doubts.files > 10 + self.used.files // DOUBTFUL_SHARE
-        )
-        return is_early and (is_doubtful or self.is_questioned)
+        limit_files = max(10, self.used.files // DOUBTFUL_SHARE)
+        if self._doubts.size_bytes > limit_bytes or self._doubts.files > limit_files:
+            self.is_questioned = True
 
     # What this process does.
 

@@ -158,7 +158,7 @@ class UploadGrant:
     :raises QuotaExceeded: no file may be added.
     """
 
-    __slots__ = ("_accounts", "_before", "_reserved", "_states")
+    __slots__ = ("_accounts", "_before", "_is_closed", "_reserved", "_states")
 
     def __init__(
         self,
@@ -171,11 +171,13 @@ class UploadGrant:
         self._accounts = accounts
         self._before = before
         self._reserved = NOTHING_STORED
-        if resumed:
-            self._reserve(resumed)
-        elif not before.files:
+        self._is_closed = False
+        if not (resumed or before.files):
             self._require(Usage(0, 1))
-            self._reserve(Usage(0, 1))
+            resumed = Usage(0, 1)
+        self._reserve(resumed)
+        for account in accounts:
+            account.grants += 1
 
     def extend(self, size_bytes: int) -> int:
         """The file is to have at least this size. Returns up to which size it need not ask again.
@@ -193,7 +195,12 @@ class UploadGrant:
 
     def close(self) -> None:
         """The upload has ended: what it has reserved is given back."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._reserve(NOTHING_STORED - self._reserved)
+        for account in self._accounts:
+            account.grants -= 1
 
     def _require(self, more: Usage) -> None:
         for state in self._states:

@@ -28,6 +28,9 @@ VERSION = 1
 """Of the records; other versions are not read."""
 
 CLAIM_SECONDS = 600.0
+SILENT_SECONDS = 120.0
+"""After which time without a word an active process is taken for dead."""
+
 RENEW_SECONDS = 120.0
 MAX_GENERATION = 64
 NODES = "nodes/"
@@ -55,10 +58,13 @@ class NodeRecord:
 
     :ivar generation: the count since which it has.
     :ivar changed: how much more is stored.
+    :ivar is_active: whether the process may have changed more since. One that is active writes its
+        record again and again, so that an old record of this kind is that of a process that died.
     """
 
     generation: str
     changed: Usage
+    is_active: bool = False
 
 
 def quotas_prefix(state_prefix: str) -> str:
@@ -163,6 +169,7 @@ def node_text(record: NodeRecord) -> bytes:
         "generation": record.generation,
         "bytes": record.changed.size_bytes,
         "files": record.changed.files,
+        "active": record.is_active,
     }
     return json.dumps(fields).encode()
 
@@ -179,10 +186,11 @@ def parse_node(text: bytes) -> NodeRecord:
             "generation": str(generation),
             "bytes": int(size_bytes),
             "files": int(files),
+            "active": bool(is_active),
         } if (
             len(generation) <= MAX_GENERATION
             and abs(size_bytes) <= MAX_SIZE_BYTES
             and abs(files) <= MAX_SIZE_BYTES
         ):
-            return NodeRecord(generation, Usage(size_bytes, files))
+            return NodeRecord(generation, Usage(size_bytes, files), is_active)
     raise ValueError(f"not a record of version {VERSION}")

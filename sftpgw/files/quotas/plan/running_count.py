@@ -10,6 +10,7 @@ Rules
 2. A change of a key that is not counted yet, while a page is asked for: whether that page shows it
    cannot be known. What this process knows of the key counts, and not the page.
 3. A change before a page is asked for is shown by it: S3 lists what was stored before.
+4. No more changes than `MAX_CHANGED` are kept for one page. With more the count is void.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ from collections.abc import Iterable
 
 from sftpgw.files.quotas.plan.usage import NOTHING_STORED, Usage
 
+MAX_CHANGED = 10_000
+"""How many keys are kept that have changed while a page is waited for, at 0.3 KiB each."""
+
 
 class RunningCount:
     """One count of a place.
 
     :ivar total: what is counted so far.
     :ivar doubtful: how much of it may be counted in vain, see `PlaceAccount.doubtful`.
+    :ivar is_void: whether too much has changed to be followed.
     """
 
     def __init__(self) -> None:
         self.total = NOTHING_STORED
         self.doubtful = NOTHING_STORED
+        self.is_void = False
         self._position: bytes | None = None
         self._is_complete = False
         self._changed: dict[bytes, Usage] = {}
@@ -46,8 +52,10 @@ class RunningCount:
             self.total += after - before
             if is_doubtful:
                 self.doubtful += after
-        else:
+        elif len(self._changed) < MAX_CHANGED or binary in self._changed:
             self._changed[binary] = after
+        else:
+            self.is_void = True
 
     def _is_counted(self, key: bytes) -> bool:
         return self._is_complete or (self._position is not None and key <= self._position)
