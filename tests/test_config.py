@@ -144,6 +144,8 @@ JUDGED |= {
     "ldap_name_attribute": "sAMAccountName",
     "ldap_groups": "cn=partners,dc=example: others",
     "ldap_attributes": "bucket = sftpBucket",
+    "dynamodb_endpoint": "https://dynamodb.example",
+    "dynamodb_timeout": "3s",
 }
 JUDGED |= {
     "sse": "kms",
@@ -163,6 +165,8 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "host_keys": (("gateway", "create_host_keys", "yes"),),
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
+    "dynamodb_access_key": (("auth", "dynamodb_secret_key", "hush"),),
+    "dynamodb_secret_key": (("auth", "dynamodb_access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
     "max_ban_time": (("lockout", "ban_time", "1s"),),
     "sources": (("auth", "http_url", "https://idp.example/users"),),

@@ -14,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.config.loader import load_settings
-from sftpgw.model.mounts import AccessRule, Mount, Permission
+from sftpgw.model.mounts import AccessRule, Permission
+from sftpgw.model.settings import Settings
 from sftpgw.model.users import User
-from tests.test_config import GATEWAY_INI, KNOWN, check_endpoint, check_hash, read_key
+from sftpgw.ssh.algorithms import KNOWN
+from tests.test_config import GATEWAY_INI, check_endpoint, check_hash, read_key
+
+WITH_SERVICE = GATEWAY_INI + "[auth]\nsources = file http\nhttp_url = https://idp.example/\n"
 
 SectionText = dict[tuple[str, str], str]
 """What one section says: by key and path, as it is written."""
@@ -132,11 +136,11 @@ class Model:
         return next((text for each in above if (text := asked(each)) is not None), None)
 
 
-def loaded(text: str) -> User:
+def loaded(text: str, gateway_ini: str = GATEWAY_INI) -> Settings:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "host_key").touch()
-        (place / "sftpgw.ini").write_text(GATEWAY_INI)
+        (place / "sftpgw.ini").write_text(gateway_ini)
         (place / "users.ini").write_text(text)
         return load_settings(
             place / "sftpgw.ini",
@@ -144,7 +148,7 @@ def loaded(text: str) -> User:
             check_hash=check_hash,
             check_endpoint=check_endpoint,
             known_algorithms=KNOWN,
-        ).users["alice"]
+        )
 
 
 def names_of(path: str) -> tuple[str, ...]:
@@ -158,21 +162,16 @@ def granted(text: str | None) -> Permission:
     return found
 
 
-def rule_at(user: User, path: str) -> tuple[Mount, AccessRule]:
+def rule_at(user: User, path: str) -> AccessRule:
+    """The rule that decides at a path."""
     names = names_of(path)
     inside = [mount for mount in user.mounts if names[: len(mount.path)] == mount.path]
     mount = max(inside, key=lambda each: len(each.path))
-    return mount, mount.access_at(names)
+    return mount.access_at(names)
 
 
-@settings(max_examples=150)
-@given(layers())
-def test_a_user_is_what_the_rules_say(
-    given_layers: tuple[list[str], dict[str, SectionText]],
-) -> None:
-    groups, said = given_layers
-    model = Model([said["*"], *(said[f"*{name}"] for name in groups), said["alice"]])
-    user = loaded(written(groups, said))
+def check(user: User, model: Model) -> None:
+    """Compare a user with the model, value by value."""
     assert user.weight == int(model.value("weight") or 1)
     limit = model.value("max_sessions")
     assert user.limits.sessions == (int(limit) if limit else None)
@@ -183,8 +182,46 @@ def test_a_user_is_what_the_rules_say(
             expected = model.value(key, path) or model.value(key) or ""
             assert getattr(mount.objects, key) == expected, (path, key)
     for path in ASKED:
-        _, rule = rule_at(user, path)
+        if not any(path == each or path.startswith(f"{each}/") for each in mounts):
+            continue
+        rule = rule_at(user, path)
         assert rule.permissions == granted(model.at("permissions", path)), path
         assert rule.deny == tuple((model.at("deny", path) or "").split()), path
         assert rule.allow == tuple((model.at("allow", path) or "").split()), path
         assert rule.hides_denied is (model.at("deny_hidden", path) == "yes"), path
+
+
+@settings(max_examples=80)
+@given(layers())
+def test_a_user_is_what_the_rules_say(made: tuple[list[str], dict[str, SectionText]]) -> None:
+    groups, said = made
+    model = Model([said["*"], *(said[f"*{name}"] for name in groups), said["alice"]])
+    check(loaded(written(groups, said)).users["alice"], model)
+
+
+@settings(max_examples=50)
+@given(layers())
+def test_so_is_a_user_of_a_service(made: tuple[list[str], dict[str, SectionText]]) -> None:
+    """What others say of places counts only where the service says nothing of them."""
+    groups, said = made
+    own = said["alice"]
+    if own.keys() & {("mount", path) for path in MOUNT_PATHS}:
+        own.setdefault(("key_prefix", ""), "here/")  # so that each path is in a mount
+    has_places = any(key in ("key_prefix", "mount") for key, _ in own)
+    common = [said["*"], *(said[f"*{name}"] for name in groups)]
+    if has_places:
+        common = [
+            {at: text for at, text in each.items() if at[0] not in ("key_prefix", "mount")}
+            for each in common
+        ]
+    in_files = {name: section for name, section in said.items() if name != "alice"}
+    make_user = loaded(written([], in_files), WITH_SERVICE).make_user
+    assert make_user is not None
+    given_texts = {"groups": " ".join(groups)}
+    lines = [text for (key, _), text in own.items() if key == "mount"]
+    if lines:
+        given_texts["mount"] = "\n".join(lines)
+    for (key, path), text in own.items():
+        if key != "mount":
+            given_texts[f"{key} {path}" if path else key] = text
+    check(make_user("alice", given_texts, "http", ()), Model([*common, own]))
