@@ -155,8 +155,6 @@ JUDGED |= {
     "acl": "private",
     "tags": "a=b",
     "session_tags": "a=b",
-    "dynamodb_endpoint": "https://dynamodb.example",
-    "dynamodb_timeout": "3s",
     "expected_bucket_owner": "123456789012",
 }
 """Text for keys whose values are judged after they were parsed."""
@@ -173,8 +171,6 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
     "session_tags": (("s3", "scoped_credentials", "yes"),),
-    "dynamodb_access_key": (("auth", "dynamodb_secret_key", "hush"),),
-    "dynamodb_secret_key": (("auth", "dynamodb_access_key", "AKIA"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
