@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftpgw.config import scalars
 from sftpgw.config.ini_file import Section
+from sftpgw.config.scalars.placeholders import fill_placeholders
+from sftpgw.config.scalars.places import path_names
 from sftpgw.config.tables import TEMPLATES, USER_KEYS
 
 MOUNT = "mount"
@@ -96,8 +97,8 @@ def values_of(section: Section, name: str, layer: int = 0) -> Iterator[GivenValu
     for written, text in section.given.items():
         key, path = split_key(written)
         try:
-            names = scalars.path_names(scalars.fill_placeholders(path, known)) if path else ()
-            filled = scalars.fill_placeholders(text, known) if key in TEMPLATES else text
+            names = path_names(fill_placeholders(path, known)) if path else ()
+            filled = fill_placeholders(text, known) if key in TEMPLATES else text
         except ValueError as error:
             section.fault(written, error)
             continue
