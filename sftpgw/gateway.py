@@ -30,6 +30,7 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
+from sftpgw.auth.key_rules import is_revoked
 from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.asked_source import AskedUserSource
@@ -106,8 +107,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
-        self._settings = settings
-        self._reactor = reactor
+        self._settings, self._reactor = settings, reactor
         threads = LoginThreads(reactor)
         self._users = LiveUsers(settings.users, threads.run, settings.key_trust, settings.make_user)
         weight_of = self._users.weight_of
@@ -143,6 +143,7 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         self._sessions = AccountSessions(lambda: self.factory.connections)
+        self._trust = settings.key_trust
         sources = live_sources(self._users, settings, reactor, self._events)
         self._rechecker = self._make_rechecker(sources)
         self._reloader = self._make_reloader()
@@ -281,7 +282,12 @@ class Gateway:
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
-        return (yield from self._sessions.end_of_users(changes.ended))
+        ended = yield from self._sessions.end_of_users(changes.ended)
+        before, self._trust = self._trust, self._users.trust
+        if self._trust is not before:
+            revoked = self._trust.revoked
+            ended += yield from self._sessions.end_revoked(lambda key: is_revoked(key, revoked))
+        return ended
 
     def _look_after(self, users: Sequence[User]) -> None:
         """Sweep and recover what these users have, from now on."""

@@ -73,6 +73,11 @@ class LiveUsers:
         return self._now.users
 
     @property
+    def trust(self) -> KeyTrust:
+        """What is said of keys for all users; the same value while it has not changed."""
+        return self._now.key_rules.trust
+
+    @property
     def make_user(self) -> MakeUser | None:
         """What makes users of what other sources say; another one makes others."""
         return self._now.make_user
