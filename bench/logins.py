@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncssh
 import bcrypt
+import pyotp
 
 from bench.figures import table
 from bench.processes import BenchError, cpu_seconds
@@ -27,6 +28,7 @@ from sftpgw.auth.passwords import hash_password
 
 USER = "bench"
 PASSWORD = "correct horse"
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 NO_STORE = Store("http://127.0.0.1:9", "none")
 """No login needs a store."""
 
@@ -41,11 +43,14 @@ class Proof:
     :param users: the lines of the user's section.
     :param options: for asyncssh's client.
     :param settings: lines for sftpgw.ini, each ``section.key=value``.
+    :param has_code: whether a one-time code follows. It opens once, so each login has a user of its
+        own.
     """
 
     users: str
     options: Mapping[str, Any]
     settings: tuple[str, ...] = ()
+    has_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,12 @@ def _proofs(folder: Path) -> dict[str, Proof]:
     hashes = {f"bcrypt, cost {cost}": _bcrypt(cost) for cost in (10, 12)}
     for name, text in {**hashes, "argon2id": hash_password(PASSWORD.encode())}.items():
         found[name] = Proof(f"password_hash = {text}", {"password": PASSWORD})
+    line = keys["ed25519"].export_public_key().decode().strip()
+    found["ed25519 and a code"] = Proof(
+        f"authorized_keys = {line}\ntotp_secret = {SECRET}\nrequire = publickey+totp",
+        {"client_keys": [keys["ed25519"]]},
+        has_code=True,
+    )
     return found
 
 
@@ -131,33 +142,51 @@ def _bcrypt(cost: int) -> str:
 
 
 def _measured(name: str, proof: Proof, tree: Path, plan: LoginsPlan, folder: Path) -> LoginCost:
-    users = f"[{USER}]\nkey_prefix = {KEY_PREFIX}\n{proof.users}\n"
+    count = plan.logins + plan.at_once if proof.has_code else 1
+    users = "".join(
+        f"[{USER}{number or ''}]\nkey_prefix = {KEY_PREFIX}\n{proof.users}\n"
+        for number in range(count)
+    )
     settings = [*SETTINGS, *proof.settings]
     with watched_gateway(
         folder, tree, NO_STORE, users=users, descriptors=DESCRIPTORS, settings=settings
     ) as gateway:
         asyncio.run(
-            _log_in(gateway.port, proof, plan.at_once, plan.at_once)
+            _log_in(gateway.port, proof, range(plan.at_once), plan.at_once)
         )  # loads what is needed
         began, cpu_began = time.monotonic(), cpu_seconds(gateway.pid)
-        asyncio.run(_log_in(gateway.port, proof, plan.logins, plan.at_once))
+        numbers = range(plan.at_once, plan.at_once + plan.logins)
+        asyncio.run(_log_in(gateway.port, proof, numbers, plan.at_once))
         cpu = cpu_seconds(gateway.pid) - cpu_began
         per_second = plan.logins / (time.monotonic() - began)
     return LoginCost(name, tree.name, 1000 * cpu / plan.logins, per_second)
 
 
-async def _log_in(port: int, proof: Proof, count: int, at_once: int) -> None:
-    """Log in so many times; each of `at_once` clients begins anew when it is done."""
-    left = iter(range(count))
+class _CodeClient(asyncssh.SSHClient):
+    """Types the code that the app of a phone would show."""
+
+    def kbdint_auth_requested(self) -> str:
+        return ""
+
+    def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> list[str]:
+        return [pyotp.TOTP(SECRET).now() for _ in prompts]
+
+
+async def _log_in(port: int, proof: Proof, numbers: Sequence[int], at_once: int) -> None:
+    """Log in with each number; each of `at_once` clients begins anew when it is done."""
+    left = iter(numbers)
     refusals = () if proof.options else (asyncssh.PermissionDenied,)
 
     async def go_on() -> None:
-        for _ in left:
+        for number in left:
             with suppress(*refusals):
                 async with asyncssh.connect(
                     "127.0.0.1",
                     port,
-                    username=USER,
+                    username=f"{USER}{number or ''}" if proof.has_code else USER,
+                    client_factory=_CodeClient if proof.has_code else None,
                     known_hosts=None,
                     agent_path=None,
                     config=None,

@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
+from sftpgw.auth.key_rules import is_revoked
 from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.asked_source import AskedUserSource
@@ -106,8 +107,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
-        self._settings = settings
-        self._reactor = reactor
+        self._settings, self._reactor = settings, reactor
         threads = LoginThreads(reactor)
         self._users = LiveUsers(settings.users, threads.run, settings.key_trust, settings.make_user)
         weight_of = self._users.weight_of
@@ -143,6 +143,7 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         self._sessions = AccountSessions(lambda: self.factory.connections)
+        self._trust = settings.key_trust
         sources = live_sources(self._users, settings, reactor, self._events)
         self._rechecker = self._make_rechecker(sources)
         self._reloader = self._make_reloader()
@@ -277,14 +278,22 @@ class Gateway:
     def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
         for first in range(0, len(changes.fresh), STEP_USERS):
-            users = changes.fresh[first : first + STEP_USERS]
-            self._sweeper.add_targets(targets_of(self._settings.store_of, users))
-            buckets = {mount.bucket for user in users for mount in user.mounts}
-            self._rename_recovery.add_buckets(sorted(buckets))
+            self._look_after(changes.fresh[first : first + STEP_USERS])
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
-        return (yield from self._sessions.end_of_users(changes.ended))
+        ended = yield from self._sessions.end_of_users(changes.ended)
+        before, self._trust = self._trust, self._users.trust
+        if self._trust is not before:
+            revoked = self._trust.revoked
+            ended += yield from self._sessions.end_revoked(lambda key: is_revoked(key, revoked))
+        return ended
+
+    def _look_after(self, users: Sequence[User]) -> None:
+        """Sweep and recover what these users have, from now on."""
+        self._sweeper.add_targets(targets_of(self._settings.store_of, users))
+        buckets = {mount.bucket for user in users for mount in user.mounts}
+        self._rename_recovery.add_buckets(sorted(buckets))
 
     async def _end_expired(self) -> None:
         await self._in_turns(self._sessions.end_expired(time.time()))
@@ -294,6 +303,8 @@ class Gateway:
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
         self._sessions.began(avatar, user)
+        if user.source:  # of whom nothing was known before
+            self._look_after([user])
         return avatar
 
     def start(self) -> None:

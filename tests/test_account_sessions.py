@@ -7,7 +7,13 @@ from dataclasses import replace
 from sftpgw.model.steps import finish
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import make_user
-from sftpgw.user_reload.account_sessions import CHANGED, EXPIRED, AccountSessions
+from sftpgw.user_reload.account_sessions import (
+    CHANGED,
+    EXPIRED,
+    REVOKED,
+    STEP_CONNECTIONS,
+    AccountSessions,
+)
 
 
 class Avatar:
@@ -20,6 +26,7 @@ class Connection:
     def __init__(self, avatar: Avatar | None) -> None:
         self.avatar = avatar
         self.told: list[str] = []
+        self.login_keys: tuple[bytes, ...] = ()
 
     def sendDisconnect(self, reason: int, desc: str, /) -> None:
         self.told.append(desc)
@@ -65,3 +72,28 @@ def test_sessions_end_one_at_a_time() -> None:
     for count in (1, 2, 3):
         next(steps)
         assert sum(len(session.told) for session in sessions) == count
+
+
+def test_sessions_end_that_a_revoked_key_has_opened() -> None:
+    world = World()
+    first, other, password = (world.log_in(name) for name in ("alice", "alice", "bob"))
+    first.login_keys, other.login_keys = (b"old", b"lost"), (b"new",)
+    assert finish(world.sessions.end_revoked(lambda blob: blob == b"lost")) == 1
+    assert (first.told, other.told, password.told) == ([REVOKED], [], [])
+
+
+def test_keys_of_few_sessions_are_judged_in_a_step() -> None:
+    world = World()
+    for _ in range(100):
+        world.log_in("alice").login_keys = (b"key",)
+    judged = before = most = 0
+
+    def is_revoked(blob: bytes) -> bool:
+        nonlocal judged
+        judged += 1
+        return False
+
+    for _ in world.sessions.end_revoked(is_revoked):
+        most, before = max(most, judged - before), judged
+    assert judged == 100
+    assert most <= STEP_CONNECTIONS

@@ -53,7 +53,7 @@ ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
-ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
+ALLOWED["user_commands"] = frozenset({"auth", "aws", "config", "startup", "terminal"})
 ALLOWED["ban_commands"] = frozenset({"config", "control", "terminal", "user_commands"})
 ALLOWED["policy_command"] = frozenset({"aws", "startup"})
 ALLOWED["cli"] = frozenset(

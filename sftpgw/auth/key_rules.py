@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
 from sftpgw.auth.login_keys import USER_PRESENT, USER_VERIFIED
-from sftpgw.auth.offered_keys import OfferedKey
+from sftpgw.auth.offered_keys import OfferedKey, read_offered_key
 from sftpgw.auth.user_certificates import UserCertificate
 from sftpgw.model.addresses import Address, address_of
-from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust, RevokedKeys
 from sftpgw.model.users import NO_OPTIONS, KeyOptions, LoginRules, User
 
 NO_LOGIN = LoginRules()
@@ -129,6 +129,22 @@ class KeyRules:
         if options.sources is not None and not options.sources.admit(address):
             return KeyRefusal("from= does not admit the address")
         return None
+
+
+def is_revoked(blob: bytes, revoked: RevokedKeys) -> bool:
+    """Whether a key or certificate that has logged in would not any more.
+
+    :param blob: the key or certificate, as the client has offered it.
+    :param revoked: what is revoked.
+    """
+    key = read_offered_key(blob)
+    certificate = key.certificate
+    if revoked.cover_key(key.blob):
+        return True
+    return certificate is not None and (
+        revoked.cover_key(certificate.authority)
+        or revoked.cover_certificate(certificate.authority, certificate.serial, certificate.key_id)
+    )
 
 
 PLAIN_KEY_RULES = KeyRules()

@@ -25,7 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sftpgw.config import ini_edits
-from sftpgw.config.ini_file import Faults, read_sections
+from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.scalars import user_sources
+from sftpgw.config.users_ini import read_user_sections
+from sftpgw.model.settings import FILE_SOURCE
 
 Judge = Callable[[Path], Mapping[str, str]]
 """The faults of the configuration, if the users were those of this file or directory: each by what
@@ -52,12 +55,26 @@ def users_path(config: Path) -> Path:
     :param config: the path of sftpgw.ini.
     :raises EditRefused: it cannot be read.
     """
+    given = _values_in(config, "gateway")
+    return config.absolute().parent / (given.get("users") or DEFAULT_USERS)
+
+
+def configured_sources(config: Path) -> tuple[str, ...]:
+    """The sources of users that an sftpgw.ini names, in their order.
+
+    :param config: the path of sftpgw.ini.
+    :raises EditRefused: it cannot be read.
+    :raises ValueError: it names another source.
+    """
+    return user_sources(_values_in(config, "auth").get("sources") or FILE_SOURCE)
+
+
+def _values_in(config: Path, section: str) -> Mapping[str, str]:
     faults = Faults()
     sections = read_sections(config.absolute(), faults)
     if sections is None:
         raise EditRefused(*faults.lines)
-    given = sections["gateway"].given if "gateway" in sections else {}
-    return config.absolute().parent / (given.get("users") or DEFAULT_USERS)
+    return sections[section].given if section in sections else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,21 @@ class UsersEditor:
     def __init__(self, path: Path, judge: Judge) -> None:
         self.path = Path(os.path.realpath(path))
         self._judge = judge
+
+    def sections(self, faults: Faults) -> Mapping[str, Section]:
+        """The sections of all files, by name.
+
+        :param faults: takes what is wrong.
+        """
+        return read_user_sections(self.path, faults) or {}
+
+    def sections_for(self, name: str, faults: Faults) -> Mapping[str, Section]:
+        """The section of one user, and ``[*]`` and groups; there may be others among them.
+
+        :param name: the user's name.
+        :param faults: takes what is wrong.
+        """
+        return self.sections(faults)
 
     def file_of(self, section: str) -> Path | None:
         """The file that has a section; None if no file has it.

@@ -251,15 +251,13 @@ def layers_of(own: Section, common: Mapping[str, Section]) -> list[Section]:
     return [*found, own]
 
 
-def explain_user(path: Path, name: str, faults: Faults) -> list[GivenValue]:
+def explain_user(sections: Mapping[str, Section], name: str) -> list[GivenValue]:
     """What applies to a user after groups and defaults, and where each value came from.
 
-    :param path: the file or directory of ``[gateway] users``.
+    :param sections: the sections of users by name, with ``[*]`` and those of groups.
     :param name: the user's name.
-    :param faults: takes what is wrong.
     :returns: the values; none if there is no such user. What no section says has its default.
     """
-    sections = read_user_sections(path, faults) or {}
     if name not in sections or is_common(name):
         return []
     return applicable(layers_of(sections[name], sections), name)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.model.clock import Clock
 from sftpgw.model.moving_upload import MovingUpload
 
 
@@ -61,6 +62,13 @@ class MemoryBudget(Protocol):
 
     def request_reclaim(self) -> None:
         """Call each watcher, as long as a transfer waits in the queue."""
+
+    def reclaim_until(self, granted: Deferred[None], clock: Clock) -> None:
+        """Repeat `request_reclaim` from time to time until `granted` fires.
+
+        :param granted: what the transfer is told by that waits.
+        :param clock: the process's clock.
+        """
 
     def is_over_fair_share(self) -> bool:
         """Whether this user holds more than an equal share while others wait."""

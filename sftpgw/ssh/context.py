@@ -45,6 +45,8 @@ class OpenConnection(Protocol):
     def client(self) -> AcceptedClient:
         """What was known of the client at accept."""
 
+    login_keys: tuple[bytes, ...]
+
     @property
     def has_spoken(self) -> bool:
         """Whether the client has sent a byte."""

@@ -72,6 +72,7 @@ class GatewayTransport(KexTransport):
     """
 
     avatar: Any
+    login_keys: tuple[bytes, ...] = ()
     labels: SessionLabels
 
     def __init__(self, context: ConnectionContext, client: AcceptedClient) -> None:

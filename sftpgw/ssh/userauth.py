@@ -348,6 +348,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         transport = self.transport
         self._guard.on_login(request.name)
         transport.avatar, transport.logoutFunction = login.avatar, login.logout
+        transport.login_keys = tuple(step.key.blob for step in reached.steps if step.key)
         tell_success(transport, reached)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pyotp
 import segno
@@ -28,8 +29,8 @@ from sftpgw.config.ini_edits import (
     without_line,
     without_section,
 )
-from sftpgw.config.ini_file import Faults, read_sections
-from sftpgw.config.users_editor import EditRefused, UsersEditor
+from sftpgw.config.ini_file import Faults, Section
+from sftpgw.config.users_editor import EditRefused
 from sftpgw.user_commands.foreign_users import ForeignUser
 from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP, needs_code
 
@@ -48,16 +49,35 @@ class OperatorTerminal:
     ask_password: Callable[[], bytes]
 
 
+class UserEditor(Protocol):
+    """Changes what is written of users, in files or in a table (`UsersEditor`, `TableEditor`)."""
+
+    def file_of(self, section: str) -> Path | None:
+        """The file, or the item, that has a section; None if there is none."""
+
+    def file_for_new(self, section: str) -> Path:
+        """The file, or the item, for a new section."""
+
+    def edit(self, file: Path, change: Callable[[str], str]) -> bool:
+        """Change its text; returns whether anything has changed."""
+
+    def sections(self, faults: Faults) -> Mapping[str, Section]:
+        """All sections by name."""
+
+    def sections_for(self, name: str, faults: Faults) -> Mapping[str, Section]:
+        """The section of one user, and those that apply to all or to groups."""
+
+
 class UserActions:
     """Does what a command says.
 
-    :param editor: changes files.
+    :param editor: changes files, or a table.
     :param terminal: talks to the operator.
 
     Each method raises `EditRefused` or ValueError if nothing is changed; both say why.
     """
 
-    def __init__(self, editor: UsersEditor, terminal: OperatorTerminal) -> None:
+    def __init__(self, editor: UserEditor, terminal: OperatorTerminal) -> None:
         self._editor = editor
         self._terminal = terminal
 
@@ -175,7 +195,7 @@ class UserActions:
     def _enrol(self, name: str, secret: str, issuer: str) -> None:
         uri = pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=issuer)
         self._terminal.say(f"Scan this with the app, or type {secret}:\n\n{qr_code(uri)}\n{uri}")
-        if not needs_code(self._editor.path, name):
+        if not needs_code(self._editor.sections_for(name, Faults()), name):
             self._terminal.say(f"No code is asked for yet: `require` of {name} does not have totp.")
 
     def remove_totp(self, name: str) -> None:
@@ -276,9 +296,8 @@ class UserActions:
         self._terminal.say(f"{self._file_of(name)}: [{name}] {key} {shown}")
 
     def _value(self, name: str, key: str) -> str:
-        file = self._file_of(name)
-        sections = read_sections(file, Faults()) or {}
-        return sections[name].given.get(key, "")
+        self._file_of(name)
+        return self._editor.sections_for(name, Faults())[name].given.get(key, "")
 
     def _keys(self, name: str) -> list[str]:
         return [line for line in self._value(name, KEYS).split("\n") if line.strip()]

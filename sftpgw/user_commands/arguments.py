@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sftpgw.model.settings import DYNAMODB_SOURCE, FILE_SOURCE
+
 PLACES = ("sftpgw.ini", "/etc/sftpgw/sftpgw.ini")
 """Where sftpgw.ini is looked for without ``--config``."""
 
@@ -30,6 +32,9 @@ def find_config(given: str | None) -> Path:
 SECTION_OPTIONS = ("bucket", "key_prefix", "permissions", "groups", "require")
 """The keys of a section that ``add`` has options for; ``--prefix`` is `key_prefix`."""
 
+PLACES_OF_USERS = (FILE_SOURCE, DYNAMODB_SOURCE)
+"""The sources of users that the command can write."""
+
 FORMATS = ("aws-transfer", "sftpgo")
 
 
@@ -46,6 +51,7 @@ def add_user_commands(commands: Any, run: Callable[[Namespace], int]) -> None:
     _add_proving(actions)
     _named(actions, "show", "tell what applies to a user, and from where it comes")
     _command(actions, "list", "list all users")
+    _configured(actions, "create-table", "create the table that [auth] dynamodb_table names")
 
 
 def _add_making(actions: Any) -> None:
@@ -91,6 +97,16 @@ def _add_issuer(command: ArgumentParser) -> None:
 
 
 def _command(actions: Any, command: str, text: str) -> ArgumentParser:
+    parser = _configured(actions, command, text)
+    parser.add_argument(
+        "--to",
+        choices=PLACES_OF_USERS,
+        help="where users are written; default: file, if [auth] sources has it, else dynamodb",
+    )
+    return parser
+
+
+def _configured(actions: Any, command: str, text: str) -> ArgumentParser:
     parser: ArgumentParser = actions.add_parser(command, help=text, description=text.capitalize())
     parser.add_argument(
         "--config",

@@ -4,9 +4,9 @@ Knows: what ``aws transfer list-users`` and ``describe-user`` print (API referen
 and what SFTPGo's ``dumpdata`` writes (its OpenAPI schema, User).
 Must not know: files, or how users.ini is edited.
 
-What has no counterpart is reported, never guessed. A user who would get more than before is not
-made: where it cannot be told what the user could reach, the section lacks ``key_prefix``, which the
-loader refuses.
+What has no counterpart is reported, never guessed. A user does not get more than before: where it
+cannot be told what the user could reach, the section lacks ``key_prefix``, which the loader
+refuses. Where a restriction has no counterpart, the user is disabled until the operator has looked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ AWS_TRANSFER, SFTPGO = FORMATS
 S3_PROVIDER = 1
 """SFTPGo's number of the storage provider S3."""
 
+SSH_PROTOCOL = "SSH"
+"""SFTPGo's name for SFTP and SCP."""
+
+DISABLED_LINE = "disabled = yes"
+
 _AWS_NAME = "${transfer:UserName}"
 
 
@@ -38,6 +43,15 @@ class ForeignUser:
     name: str
     lines: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+
+    def disable(self, reason: str) -> None:
+        """Keep the user out until the operator has looked.
+
+        :param reason: which restriction could not be carried over.
+        """
+        if DISABLED_LINE not in self.lines:
+            self.lines.append(DISABLED_LINE)
+        self.left_out.append(f"{reason}; the user is disabled until you have looked")
 
     def say(self, key: str, value: object) -> None:
         """Add a key with a value of one line."""
@@ -204,7 +218,7 @@ def _sftpgo_user(record: Mapping[str, Any]) -> ForeignUser:
     for path, names in (record.get("permissions") or {}).items():
         _sftpgo_permissions(user, path, names)
     if record.get("status") == 0:
-        user.say("disabled", "yes")
+        user.lines.append(DISABLED_LINE)
     _sftpgo_limits(user, record)
     _sftpgo_filters(user, record.get("filters") or {})
     for folder in record.get("virtual_folders") or []:
@@ -273,13 +287,73 @@ def _sftpgo_filters(user: ForeignUser, filters: Mapping[str, Any]) -> None:
         user.say("max_file_size", f"{max(1, size // 1024)}KiB")
     for patterns in filters.get("file_patterns") or []:
         _sftpgo_patterns(user, patterns)
-    carried = {"allowed_ip", "max_upload_file_size", "file_patterns"}
-    for key in sorted(set(filters) - carried):
-        value = filters[key]
-        if key == "totp_config" and isinstance(value, dict) and value.get("enabled"):
-            user.left_out.append("one-time codes: run sftpgw user totp for this user")
-        elif value and key not in ("totp_config", "hooks", "tls_username"):
+    _sftpgo_methods(user, set(filters.get("denied_login_methods") or []))
+    _sftpgo_codes(user, filters)
+    if networks := filters.get("denied_ip"):
+        user.disable(f"filter denied_ip ({' '.join(networks)})")
+    if SSH_PROTOCOL in (filters.get("denied_protocols") or []):
+        user.disable("filter denied_protocols has SSH")
+    for key in ("access_time", "password_expiration"):
+        if filters.get(key):
+            user.disable(f"filter {key}")
+    for key in sorted(set(filters) - _JUDGED_FILTERS):
+        if filters[key]:
             user.left_out.append(f"filter {key}")
+
+
+_JUDGED_FILTERS = frozenset(
+    {
+        "access_time",
+        "allowed_ip",
+        "denied_ip",
+        "denied_login_methods",
+        "denied_protocols",
+        "file_patterns",
+        "hooks",
+        "max_upload_file_size",
+        "password_expiration",
+        "tls_username",
+        "totp_config",
+        "two_factor_protocols",
+    }
+)
+
+
+def _sftpgo_methods(user: ForeignUser, denied: set[str]) -> None:
+    """``require`` for the methods that are left. A prompt asks for the password here, too."""
+    if not denied:
+        return
+    ways = [] if "publickey" in denied else ["publickey"]
+    if not denied & {"password", "password-over-SSH"}:
+        ways.append("password")
+    if "publickey" in denied and not denied >= {
+        "publickey+password",
+        "publickey+keyboard-interactive",
+    }:
+        ways.append("publickey+password")
+    if ways:
+        user.say("require", " ".join(ways))
+    else:
+        user.disable("filter denied_login_methods leaves none")
+
+
+def _sftpgo_codes(user: ForeignUser, filters: Mapping[str, Any]) -> None:
+    codes = filters.get("totp_config") or {}
+    is_asked = codes.get("enabled") and SSH_PROTOCOL in (codes.get("protocols") or [SSH_PROTOCOL])
+    if is_asked or SSH_PROTOCOL in (filters.get("two_factor_protocols") or []):
+        user.disable("one-time codes: run sftpgw user totp for this user, and give require")
+
+
+def _of_any_case(pattern: str) -> str:
+    """A pattern that matches in either case, as those of SFTPGo do."""
+    is_in_set = False
+    found = ""
+    for letter in pattern:
+        other = letter.swapcase()
+        is_pair = len(other) == 1 and other != letter and other.swapcase() == letter
+        found += f"[{letter}{other}]" if is_pair and not is_in_set else letter
+        is_in_set = letter == "[" or (is_in_set and letter != "]")
+    return found
 
 
 def _sftpgo_patterns(user: ForeignUser, patterns: Mapping[str, Any]) -> None:
@@ -287,6 +361,6 @@ def _sftpgo_patterns(user: ForeignUser, patterns: Mapping[str, Any]) -> None:
     behind = "" if path == "/" else f" {_quoted(_escaped(path))}"
     for theirs, ours in (("allowed_patterns", "allow"), ("denied_patterns", "deny")):
         if names := patterns.get(theirs):
-            user.say(f"{ours}{behind}", " ".join(names))
+            user.say(f"{ours}{behind}", " ".join(map(_of_any_case, names)))
     if patterns.get("deny_policy") == 1:
         user.say(f"deny_hidden{behind}", "yes")

@@ -12,20 +12,31 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from sftpgw.aws.dynamodb.table_place import table_place
+from sftpgw.aws.dynamodb.table_writer import TableWriter
 from sftpgw.config.ini_file import Faults
-from sftpgw.config.users_editor import EditRefused, UsersEditor, users_path
-from sftpgw.startup import faults_with_users
+from sftpgw.config.users_editor import (
+    EditRefused,
+    UsersEditor,
+    configured_sources,
+    users_path,
+)
+from sftpgw.errors import ConfigError, SourceAway
+from sftpgw.model.settings import DYNAMODB_SOURCE, FILE_SOURCE, Settings
+from sftpgw.startup import faults_with_users, read_settings
 from sftpgw.terminal import print_line
-from sftpgw.user_commands.actions import OperatorTerminal, UserActions
+from sftpgw.user_commands.actions import OperatorTerminal, UserActions, UserEditor
 from sftpgw.user_commands.arguments import SECTION_OPTIONS, find_config
 from sftpgw.user_commands.foreign_users import read_foreign_users
 from sftpgw.user_commands.shown_users import listed, shown
+from sftpgw.user_commands.table_editor import TableEditor
 
 DONE, FAULT = 0, 1
+CREATE_TABLE = "create-table"
 MAX_LINE_BYTES = 4096
 
-Run = Callable[[Namespace, UserActions, Path], int | None]
-"""Gets the arguments, the actions, and the file or directory of users."""
+Run = Callable[[Namespace, UserActions, UserEditor], int | None]
+"""Gets the arguments, the actions, and what is written of users."""
 
 
 def run_user_command(given: Namespace) -> int:
@@ -36,38 +47,75 @@ def run_user_command(given: Namespace) -> int:
     """
     try:
         config = find_config(given.config)
-        users = users_path(config)
-        editor = UsersEditor(users, lambda path: faults_with_users(config, path))
+        if given.action == CREATE_TABLE:
+            return _create_table(config)
+        editor = _editor(config, given.to)
         terminal = OperatorTerminal(
             lambda line: print_line(line, sys.stdout), _ask_twice, lambda: _ask("Password: ")
         )
-        return ACTIONS[given.action](given, UserActions(editor, terminal), users) or DONE
-    except EditRefused as refusal:
-        for reason in refusal.reasons:
+        return ACTIONS[given.action](given, UserActions(editor, terminal), editor) or DONE
+    except (EditRefused, ConfigError) as refusal:
+        for reason in refusal.reasons if isinstance(refusal, EditRefused) else refusal.faults:
             _print_error(reason)
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, SourceAway) as problem:
         _print_error(problem)
     return FAULT
+
+
+def _editor(config: Path, place: str | None) -> UserEditor:
+    """What changes users, in the place that the option or the configuration says."""
+    sources = configured_sources(config)
+    has_only_table = DYNAMODB_SOURCE in sources and FILE_SOURCE not in sources
+    if place == DYNAMODB_SOURCE or (place is None and has_only_table):
+        return _table_editor(config)
+    return UsersEditor(users_path(config), lambda path: faults_with_users(config, path))
+
+
+def _table_editor(config: Path) -> TableEditor:
+    settings, table = _table(config)
+    make_user = settings.make_user
+    has_files = FILE_SOURCE in settings.auth.sources
+    return TableEditor(
+        table,
+        users_path(config) if has_files else None,
+        lambda name, given: make_user and make_user(name, given, DYNAMODB_SOURCE, ()),
+    )
+
+
+def _table(config: Path) -> tuple[Settings, TableWriter]:
+    settings = read_settings(str(config), is_start=False)
+    if DYNAMODB_SOURCE not in settings.auth.sources:
+        raise EditRefused(f"{config}: [auth] sources does not have dynamodb")
+    return settings, TableWriter(settings.auth.dynamodb_table, table_place(settings))
+
+
+def _create_table(config: Path) -> int:
+    settings, table = _table(config)
+    region = table_place(settings).region
+    if not table.create():
+        raise EditRefused(f"there is a table {table.table} in {region} already")
+    print_line(f"{table.table} in {region} is new", sys.stdout)
+    return DONE
 
 
 def _print_error(text: object) -> None:
     print_line(f"sftpgw user: {text}", sys.stderr)
 
 
-def _add(given: Namespace, actions: UserActions, *_: Path) -> None:
+def _add(given: Namespace, actions: UserActions, *_: UserEditor) -> None:
     values = [(key, value) for key in SECTION_OPTIONS if (value := getattr(given, key))]
     issuer = given.issuer if given.totp else None
     actions.add(given.name, values, given.key, password=given.password, issuer=issuer)
 
 
-def _passwd(given: Namespace, actions: UserActions, *_: Path) -> None:
+def _passwd(given: Namespace, actions: UserActions, *_: UserEditor) -> None:
     if given.rehash:
         actions.rehash(given.name)
     else:
         actions.passwd(given.name)
 
 
-def _key(given: Namespace, actions: UserActions, *_: Path) -> None:
+def _key(given: Namespace, actions: UserActions, *_: UserEditor) -> None:
     if given.add:
         actions.add_key(given.name, given.add)
     elif given.remove:
@@ -76,27 +124,28 @@ def _key(given: Namespace, actions: UserActions, *_: Path) -> None:
         actions.list_keys(given.name)
 
 
-def _totp(given: Namespace, actions: UserActions, *_: Path) -> None:
+def _totp(given: Namespace, actions: UserActions, *_: UserEditor) -> None:
     if given.remove:
         actions.remove_totp(given.name)
     else:
         actions.totp(given.name, given.issuer, replace=given.replace)
 
 
-def _import(given: Namespace, actions: UserActions, *_: Path) -> int:
+def _import(given: Namespace, actions: UserActions, *_: UserEditor) -> int:
     text = sys.stdin.read() if given.file == "-" else Path(given.file).read_text(encoding="utf-8")
     refused = actions.add_foreign(read_foreign_users(text, given.source), dry_run=given.dry_run)
     return FAULT if refused else DONE
 
 
-def _show(given: Namespace, _actions: UserActions, users: Path) -> int:
+def _show(given: Namespace, _actions: UserActions, editor: UserEditor) -> int:
     faults = Faults()
-    return _print_all(shown(users, given.name, faults), faults)
+    sections = editor.sections_for(given.name, faults)
+    return _print_all(shown(sections, given.name, faults), faults)
 
 
-def _list(_given: Namespace, _actions: UserActions, users: Path) -> int:
+def _list(_given: Namespace, _actions: UserActions, editor: UserEditor) -> int:
     faults = Faults()
-    return _print_all(listed(users, faults), faults)
+    return _print_all(listed(editor.sections(faults)), faults)
 
 
 def _print_all(lines: Iterable[str], faults: Faults) -> int:

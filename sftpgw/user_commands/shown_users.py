@@ -7,7 +7,6 @@ Must not know: how the sections of a user are put together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from sftpgw.auth.authorized_keys import read_authorized_key
 from sftpgw.auth.login_keys import fingerprint
@@ -16,7 +15,7 @@ from sftpgw.config.ini_file import Faults, Section
 from sftpgw.config.tables import USER_KEYS
 from sftpgw.config.user_layers import GivenValue, applicable
 from sftpgw.config.users_editor import EditRefused
-from sftpgw.config.users_ini import explain_user, is_common, layers_of, read_user_sections
+from sftpgw.config.users_ini import explain_user, is_common, layers_of
 
 KEYS, HASH, TOTP, DISABLED = "authorized_keys", "password_hash", "totp_secret", "disabled"
 SECRETS = frozenset({HASH, TOTP})
@@ -24,15 +23,15 @@ TOTP_METHOD = "totp"
 REHASH_HINT = "of a kind of which guesses are cheap; sftpgw user passwd --rehash"
 
 
-def shown(users: Path, name: str, faults: Faults) -> list[str]:
+def shown(sections: Mapping[str, Section], name: str, faults: Faults) -> list[str]:
     """What applies to a user after groups and defaults, and from where each value comes.
 
-    :param users: the file or directory of users.
+    :param sections: the sections of users by name, with ``[*]`` and those of groups.
     :param name: the user's name.
-    :param faults: takes what is wrong.
+    :param faults: what is wrong with them.
     :raises EditRefused: there is no such user.
     """
-    values = explain_user(users, name, faults)
+    values = explain_user(sections, name)
     if not values:
         raise EditRefused(*(faults.lines or [f"there is no user {name}"]))
     lines = [line for value in values for line in _lines_of(value)]
@@ -41,13 +40,11 @@ def shown(users: Path, name: str, faults: Faults) -> list[str]:
     return [*lines, "", f"By default: {' '.join(silent)}"]
 
 
-def listed(users: Path, faults: Faults) -> list[str]:
+def listed(sections: Mapping[str, Section]) -> list[str]:
     """A line for each user: how they may log in, and where they are written.
 
-    :param users: the file or directory of users.
-    :param faults: takes what is wrong.
+    :param sections: the sections of users by name, with ``[*]`` and those of groups.
     """
-    sections = read_user_sections(users, faults) or {}
     common = {name: section for name, section in sections.items() if is_common(name)}
     own = {name: section for name, section in sections.items() if not is_common(name)}
     width = max(map(len, own), default=0)
@@ -57,13 +54,13 @@ def listed(users: Path, faults: Faults) -> list[str]:
     ]
 
 
-def needs_code(users: Path, name: str) -> bool:
+def needs_code(sections: Mapping[str, Section], name: str) -> bool:
     """Whether ``require`` of a user asks for a one-time code.
 
-    :param users: the file or directory of users.
+    :param sections: the sections of users by name, with ``[*]`` and those of groups.
     :param name: the user's name.
     """
-    values = explain_user(users, name, Faults())
+    values = explain_user(sections, name)
     return any(value.key == "require" and TOTP_METHOD in value.text for value in values)
 
 

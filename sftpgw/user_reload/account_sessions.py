@@ -19,10 +19,18 @@ from sftpgw.user_reload.plan import has_expired
 
 CHANGED = "the account has changed"
 EXPIRED = "the account has expired"
+REVOKED = "the key is revoked"
+STEP_CONNECTIONS = 16
+"""After so many sessions something else may be done: to read a key takes 50 us."""
 
 
 class EndableConnection(Protocol):
-    """A connection; its avatar is that of the session, None before the login."""
+    """A connection; it has an avatar once it has logged in.
+
+    :ivar login_keys: the keys and certificates that have opened the session.
+    """
+
+    login_keys: tuple[bytes, ...]
 
     @property
     def peer_host(self) -> str | None: ...
@@ -80,7 +88,7 @@ class AccountSessions:
 
         :param names: the users' names.
         """
-        return self._end(lambda user: user.name in names, CHANGED)
+        return self._end(lambda session: session.user.name in names, CHANGED)
 
     def end_expired(self, now_seconds: float) -> Steps[int]:
         """End the sessions whose account has ended, one in a step. Returns how many there were.
@@ -90,12 +98,23 @@ class AccountSessions:
 
         :param now_seconds: the time, seconds since 1970.
         """
-        return self._end(lambda user: has_expired(user, now_seconds), EXPIRED)
+        return self._end(lambda session: has_expired(session.user, now_seconds), EXPIRED)
 
-    def _end(self, is_over: Callable[[User], bool], text: str) -> Steps[int]:
+    def end_revoked(self, is_revoked: Callable[[bytes], bool]) -> Steps[int]:
+        """End the sessions that a revoked key has opened. Returns how many there were.
+
+        :param is_revoked: judges a key or certificate.
+        """
+        return self._end(
+            lambda session: any(map(is_revoked, session.connection.login_keys)), REVOKED
+        )
+
+    def _end(self, is_over: Callable[[AccountSession], bool], text: str) -> Steps[int]:
         ended = 0
-        for session in self.open():
-            if is_over(session.user):
+        for number, session in enumerate(self.open(), start=1):
+            if number % STEP_CONNECTIONS == 0:
+                yield
+            if is_over(session):
                 session.end(text)
                 ended += 1
                 yield

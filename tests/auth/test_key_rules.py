@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
 from sftpgw.auth.authorized_keys import read_authorized_key
 from sftpgw.auth.checkers import KeyAuthorised, PublicKeyChecker, RefusedProof, UnfitKey
-from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.key_rules import KeyRules, is_revoked
 from sftpgw.auth.login_credentials import KeyCredentials
 from sftpgw.auth.login_keys import USER_PRESENT, USER_VERIFIED
 from sftpgw.auth.offered_keys import key_facts, read_offered_key
@@ -234,6 +234,8 @@ def test_what_is_revoked(
     trust = replace(TRUST, revoked=revoked)
     assert judged(user_with(line_of("")), BLOB, trust=trust) == plain
     assert judged(user_with(), certified(), trust=trust) == with_certificate
+    assert is_revoked(BLOB, revoked) is isinstance(plain, str), "sessions end that it has opened"
+    assert is_revoked(certified(), revoked) is isinstance(with_certificate, str)
 
 
 # Through the checker, with signatures.

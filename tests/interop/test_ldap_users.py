@@ -154,7 +154,9 @@ def test_users_read_their_own_entries(
     try:
         sftp(gateway, "carol", password=PASSWORDS["carol"]).listdir("/")
         assert is_refused(gateway, "carol", password="wrong")
-        assert is_refused(gateway, "nobody", password="wrong")
+        for name in ("nobody", "a+b=c", "#x", 'q"x', "a\\b", "ü<>;", "*)(uid=*", "𝒳" * 128):
+            assert is_refused(gateway, name, password="wrong"), name
+            assert is_refused(gateway, name, key_filename=str(account.key_file)), name
     finally:
         gateway.stop()
     assert not gateway.lines_with("Traceback", "Unhandled", "user-source-answer-bad")

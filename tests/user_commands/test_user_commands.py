@@ -384,6 +384,7 @@ def test_users_of_sftpgo(operator: Operator) -> None:
     shown = operator.run("import", "--from", "sftpgo", str(dump), status=1)
     erin = read_settings(str(operator.folder / "sftpgw.ini"), is_start=False).users["erin"]
     assert (erin.mounts[0].bucket, erin.mounts[0].key_prefix) == ("acme", "erin/")
+    assert erin.login.is_disabled
     assert erin.limits.sessions == 3
     assert erin.limits.file_bytes == 5000000 // 1024 * 1024
     assert erin.limits.upload_rate_bytes == 512 * 1024
@@ -392,7 +393,7 @@ def test_users_of_sftpgo(operator: Operator) -> None:
     assert [str(each) for each in erin.login.networks] == ["192.0.2.0/24"]
     for left in (
         "permission chmod of /",
-        "filter denied_ip",
+        "filter denied_ip (192.0.2.7/32); the user is disabled",
         "one-time codes",
         "group staff",
         "region eu-west-1",
@@ -401,6 +402,65 @@ def test_users_of_sftpgo(operator: Operator) -> None:
     ):
         assert left in shown
     assert erin.login.password_hash not in shown
+
+
+@pytest.mark.parametrize(
+    ("filters", "lines"),
+    [
+        ({}, []),
+        ({"denied_login_methods": []}, []),
+        ({"denied_login_methods": ["password"]}, ["require = publickey"]),
+        ({"denied_login_methods": ["password-over-SSH"]}, ["require = publickey"]),
+        (
+            {"denied_login_methods": ["publickey"]},
+            ["require = password publickey+password"],
+        ),
+        (
+            {"denied_login_methods": ["publickey", "password", "publickey+password"]},
+            ["require = publickey+password"],
+        ),
+        (
+            {
+                "denied_login_methods": [
+                    *("publickey", "password", "publickey+password"),
+                    "publickey+keyboard-interactive",
+                ]
+            },
+            ["disabled = yes"],
+        ),
+        ({"denied_ip": ["192.0.2.0/24"]}, ["disabled = yes"]),
+        ({"denied_protocols": ["SSH", "FTP"]}, ["disabled = yes"]),
+        ({"denied_protocols": ["FTP"]}, []),
+        ({"two_factor_protocols": ["SSH"]}, ["disabled = yes"]),
+        ({"totp_config": {"enabled": True, "protocols": ["SSH"]}}, ["disabled = yes"]),
+        ({"totp_config": {"enabled": True, "protocols": ["HTTP"]}}, []),
+        ({"access_time": [{"day_of_week": 1}]}, ["disabled = yes"]),
+        (
+            {"file_patterns": [{"path": "/", "denied_patterns": ["*.exe", "[a-z]1?"]}]},
+            ["deny = *.[eE][xX][eE] [a-z]1?"],
+        ),
+    ],
+)
+def test_no_restriction_of_sftpgo_is_lost(
+    operator: Operator, filters: dict[str, object], lines: list[str]
+) -> None:
+    """A user gets no more than before: what has no counterpart disables the user."""
+    record = {
+        "username": "erin",
+        "status": 1,
+        "public_keys": [KEYS[1]],
+        "permissions": {"/": ["*"]},
+        "filters": filters,
+        "filesystem": {"provider": 1, "s3config": {"bucket": "acme", "key_prefix": "erin/"}},
+    }
+    dump = operator.folder / "dump.json"
+    dump.write_text(json.dumps({"users": [record]}), encoding="utf-8")
+    shown = operator.run("import", "--from", "sftpgo", "--dry-run", str(dump))
+    always = ("[erin]", "bucket", "key_prefix", "permissions", "authorized_keys", "    ")
+    head = shown.partition("erin: not carried over")[0]
+    found = [line for line in head.splitlines() if line and not line.startswith(always)]
+    assert found == lines
+    assert ("the user is disabled" in shown) == ("disabled = yes" in lines)
 
 
 def test_a_trial_changes_nothing_and_shows_no_hash(operator: Operator) -> None:

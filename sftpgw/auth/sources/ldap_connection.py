@@ -139,7 +139,7 @@ class LdapConnection(Protocol):
             return
         self._received += data
         try:
-            while (message := self._next_message()) is not None:
+            while self.is_usable and (message := self._next_message()) is not None:
                 self._on_message(message)
         except BadBer as error:
             self._fail(BadAnswer(f"is no LDAP: {error}"))

@@ -59,6 +59,7 @@ GROUP_PLACEHOLDERS = frozenset({"username", "dn"})
 REFUSALS = frozenset(
     {
         ResultCode.CONSTRAINT_VIOLATION,
+        ResultCode.INVALID_ATTRIBUTE_SYNTAX,
         ResultCode.NO_SUCH_OBJECT,
         ResultCode.INVALID_DN_SYNTAX,
         ResultCode.INAPPROPRIATE_AUTHENTICATION,
@@ -68,6 +69,19 @@ REFUSALS = frozenset(
     }
 )
 """What a server answers to a wrong password, an entry that is locked, or one that is not there."""
+
+NO_ENTRY = {
+    Scope.BASE: frozenset(
+        {
+            ResultCode.INVALID_ATTRIBUTE_SYNTAX,
+            ResultCode.NO_SUCH_OBJECT,
+            ResultCode.INVALID_DN_SYNTAX,
+        }
+    ),
+    Scope.SUBTREE: frozenset({ResultCode.INVALID_ATTRIBUTE_SYNTAX}),
+}
+"""What a server answers where no entry can have the name that a client has given. It is no fault of
+the server: else clients could fill the log, and their attempts would not count as failures."""
 
 NEEDS_TLS = frozenset({ResultCode.CONFIDENTIALITY_REQUIRED, ResultCode.STRONGER_AUTH_REQUIRED})
 
@@ -233,7 +247,7 @@ class LdapAsker:
         time_limit_seconds = max(1, int(self._settings.ldap_timeout_seconds))
         result, entries = await reader.search(search, time_limit_seconds)
         _refuse_away(result)
-        if result.code == ResultCode.NO_SUCH_OBJECT and search.scope is Scope.BASE:
+        if result.code in NO_ENTRY[search.scope]:
             return []
         if result.code == ResultCode.SIZE_LIMIT_EXCEEDED and len(entries) > 1:
             raise BadAnswer(f"has more entries than {search.most} below {search.base}")

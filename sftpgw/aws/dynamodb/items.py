@@ -84,7 +84,7 @@ def write_item(user: TableUser, updated: str) -> Item:
     :param user: the user; its version is that of the new item.
     :param updated: the time, as ISO 8601 has it.
     """
-    texts = {key: _value(key, text) for key, text in user.given.items() if text}
+    texts = {key: _value(key, text) for key, text in user.given.items()}
     own = {NAME: {"S": user.name}, UPDATED: {"S": updated}, VERSION: {"N": str(user.version or 1)}}
     return {**texts, **own}
 
@@ -131,4 +131,5 @@ def _version(value: AttributeValue | None) -> int | None:
 
 def _value(key: str, text: str) -> AttributeValue:
     lines = [line for line in text.split("\n") if line.strip()]
-    return {"L": [{"S": line} for line in lines]} if key in LISTED_KEYS else {"S": text}
+    is_list = key in LISTED_KEYS and lines
+    return {"L": [{"S": line} for line in lines]} if is_list else {"S": text}

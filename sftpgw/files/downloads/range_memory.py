@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred
 from sftpgw.errors import LimitReached
 from sftpgw.files.downloads.plan.read_ahead import Fetch
 from sftpgw.files.memory.held_memory import NO_MEMORY, wait_for_memory
-from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.store import ByteRange
@@ -90,7 +89,7 @@ class RangeMemory:
         if self._waiting is None:
             self._granted(None, size_bytes)
         else:
-            request_reclaim_while_waiting(self._budget, self._clock, self._waiting)
+            self._budget.reclaim_until(self._waiting, self._clock)
             self._waiting.addCallbacks(self._granted, lambda _: None, callbackArgs=(size_bytes,))
 
     def _granted(self, _: None, size_bytes: int) -> None:

@@ -31,6 +31,7 @@ from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import Ticket
 from sftpgw.files.memory.holders import HeldUpload, Holder
 from sftpgw.files.memory.plan import OVERDRAFT_SHARE, MemoryPlan, MemoryRequest
+from sftpgw.files.memory.reclaims import Reclaims
 from sftpgw.files.memory.slow_uploads import SlowUploads
 from sftpgw.model.moving_upload import MovingUpload
 
@@ -78,6 +79,7 @@ class Budget:
         self._looked_seconds: float | None = None
         self._asked = 0  # how often memory was wanted since the watchers were told
         self._told_seconds: float | None = None
+        self.reclaim_until = Reclaims(self.request_reclaim).repeat_until
 
     @classmethod
     def within(
@@ -389,6 +391,7 @@ class Share:
         self._budget = budget
         self.unwatch = budget.unwatch
         self.request_reclaim = budget.request_reclaim
+        self.reclaim_until = budget.reclaim_until
 
     @property
     def fair_share_bytes(self) -> int:

@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from sftpgw.errors import LimitReached
-from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 
@@ -31,7 +30,7 @@ async def wait_for_memory(budget: MemoryBudget, clock: Clock, size_bytes: int) -
     granted: Deferred[None] | None = budget.acquire(size_bytes)
     if granted is None:
         return
-    request_reclaim_while_waiting(budget, clock, granted)
+    budget.reclaim_until(granted, clock)
     try:
         await granted.addTimeout(WAIT_SECONDS, clock)  # type: ignore[arg-type]
     except WaitedTooLong:

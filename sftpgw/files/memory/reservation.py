@@ -12,40 +12,16 @@ that leave to the store, or new bytes of the file: bytes that are written again 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import LimitReached
 from sftpgw.files.memory.slow_uploads import IN_VAIN_SECONDS
 from sftpgw.files.memory.stall import SLOW_SECONDS, STILL_SECONDS, StallTimeout
-from sftpgw.model.clock import Clock, DelayedCall
+from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.units import KIB
-
-RECLAIM_SECONDS = 1.0
-"""How often a transfer in the queue asks the others to give back idle memory."""
-
-
-def request_reclaim_while_waiting(
-    budget: MemoryBudget, clock: Clock, granted: Deferred[None]
-) -> None:
-    """Until `granted` fires, ask from time to time for memory that is held idly."""
-    pending: DelayedCall
-
-    def reclaim() -> None:
-        nonlocal pending
-        # Scheduled first: an error in here must not end the requests.
-        pending = clock.callLater(RECLAIM_SECONDS, reclaim)
-        budget.request_reclaim()
-
-    def stop(outcome: Any) -> Any:
-        cancel_pending(pending)
-        return outcome
-
-    pending = clock.callLater(RECLAIM_SECONDS, reclaim)
-    granted.addBoth(stop)
 
 
 class BufferedUpload(Protocol):
@@ -220,7 +196,7 @@ class UploadReservation:
         self._waiting = waiting
         self._memory.ask(more_bytes, part_bytes, self._granted)
         if not waiting.called:
-            request_reclaim_while_waiting(self._budget, self._clock, waiting)
+            self._budget.reclaim_until(waiting, self._clock)
             self._budget.request_reclaim()
 
     def _granted(self) -> None:

@@ -363,6 +363,27 @@ def test_a_connection_on_which_an_answer_goes_on_is_not_used_again(world: World)
     assert world.events.told == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "code"), [(BY_TEMPLATE, 32), (BY_TEMPLATE, 34), (BY_TEMPLATE, 21), (BY_SEARCH, 21)]
+)
+def test_a_name_that_no_entry_can_have_is_unknown(settings: Any, code: int) -> None:
+    """Clients choose names: they must not fill the log, and their attempts are failures."""
+    world = World(settings)
+    world.directory.answer = lambda request, number, answer: (
+        message(number, result(0x65, code)) if request.startswith("search") else answer
+    )
+    assert world.find("odd") is None
+    assert world.find("odd", password=b"x") is None
+    assert world.events.told == []
+
+
+def test_what_follows_a_fault_is_not_read(world: World) -> None:
+    world.directory.answer = of_search(message(9, result(0x65)) + b"HTTP" + b"x" * 80)
+    with pytest.raises(AnswerUnusable):
+        world.find()
+    assert "belongs to no request" in world.bad_reason()
+
+
 def test_a_server_that_says_goodbye_is_away(world: World) -> None:
     world.directory.answer = of_search(message(0, result(0x78, 52, "shutting down")))
     with pytest.raises(SourceAway, match="shutting down"):

@@ -78,7 +78,7 @@ class MotoTable:
             FilesSettings(),
             {},
             auth=auth,
-            make_user=lambda name, given, source: User.with_home(
+            make_user=lambda name, given, source, groups: User.with_home(
                 name, "bucket", given["key_prefix"]
             ),
         )

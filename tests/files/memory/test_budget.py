@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.memory.reservation import RECLAIM_SECONDS
+from sftpgw.files.memory.reclaims import RECLAIM_SECONDS
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.memory.reservation import RECLAIM_SECONDS
+from sftpgw.files.memory.reclaims import RECLAIM_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
