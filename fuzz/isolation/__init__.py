@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from fuzz.isolation.steps import STEPS, history, kinds
+from fuzz.isolation.steps import STEPS, Step, history, kinds
 from fuzz.isolation.tenants import (
+    BOX,
     BUCKET,
     DROP,
     HIDDEN,
+    PUBLIC,
     STATE,
     TENANTS,
     areas_of,
@@ -31,7 +33,13 @@ from fuzz.isolation.worlds import World, users
 from sftpgw.model.store import ObjectName
 from sftpgw.model.users import User
 
-__all__ = ["STEPS", "run"]
+__all__ = ["STEPS", "check_policies", "run"]
+
+READING = ("s3:GetObject", "s3:ListBucket")
+"""What S3 may allow in the mount that all read."""
+
+DROPPING = ("s3:PutObject", "s3:AbortMultipartUpload")
+"""What S3 may allow in a drop box."""
 
 
 def run(
@@ -56,6 +64,8 @@ def run(
 
 def _run_one(seed: int, known: dict[str, User], *, has_gate: bool) -> Counter[str]:
     steps = history(seed)
+    if not has_gate:
+        check_policies(steps, known)
     everyone = World(TENANTS, known, has_gate=has_gate)
     before = _content(everyone)
     everyone.run(steps)
@@ -72,6 +82,28 @@ def _run_one(seed: int, known: dict[str, User], *, has_gate: bool) -> Counter[st
         changed = _own(everyone, tenant) ^ _own(alone, tenant)
         assert not changed, f"others have changed {tenant}'s: {sorted(changed)}"
     return kinds(steps)
+
+
+def check_policies(steps: list[Step], known: dict[str, User]) -> Counter[str]:
+    """Check that policies alone let no request out; returns what they have refused, by action.
+
+    Here sessions are told of the transfers of others, too, so that more reaches the store.
+
+    :param steps: the history.
+    :param known: the users.
+    """
+    world = World(TENANTS, known, has_gate=False, has_views=False)
+    world.run(steps)
+    assert world.guard is not None
+    for tenant, action, resource in world.guard.allowed:
+        place = resource.removeprefix("arn:aws:s3:::")
+        own = [f"{area.bucket}/{area.prefix}" for area in areas_of(tenant)]
+        if action in READING:
+            own.append(f"{BUCKET}/{PUBLIC}")
+        if action in DROPPING:
+            own += [f"{BUCKET}/{DROP}", *([f"{BUCKET}/{BOX}"] if tenant == TENANTS[0] else [])]
+        assert place.startswith(tuple(own)), f"{tenant} was allowed {action} on {place}"
+    return world.guard.refused
 
 
 def _check_same(tenant: str, beside_others: list[bytes], alone: list[bytes]) -> None:

@@ -22,7 +22,9 @@ from sftpgw.aws.session_policy.plan.session_policy import session_policy
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.model.mounts import Mount
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.shared_store import SharedStore
 from sftpgw.model.users import User
@@ -74,6 +76,13 @@ class Client:
         channel.written.clear()
 
 
+class _OpenRegistry(TransferRegistry):
+    """Tells every session of all transfers, so that only the store is left to refuse."""
+
+    def seen_from(self, mounts: Iterable[Mount]) -> TransferRegistry:
+        return self
+
+
 class World:
     """A gateway with tenants.
 
@@ -81,9 +90,17 @@ class World:
     :param users: who each of them is for the gateway.
     :param has_gate: whether the gateway decides about paths and permissions. If not, every request
         passes, and the store asks the session policy of each user.
+    :param has_views: whether a session is told only of transfers below its mounts.
     """
 
-    def __init__(self, tenants: tuple[str, ...], users: dict[str, User], *, has_gate: bool) -> None:
+    def __init__(
+        self,
+        tenants: tuple[str, ...],
+        users: dict[str, User],
+        *,
+        has_gate: bool,
+        has_views: bool = True,
+    ) -> None:
         self.store = FakeStore((BUCKET, VAULT), min_part_bytes=1)
         furnish(self.store, tenants, has_hidden=not has_gate or len(tenants) > 1)
         self.guard: GuardedStore | None = None
@@ -97,6 +114,8 @@ class World:
             settings=StoreSettings(bucket=BUCKET, part_size_bytes=PART_BYTES),
             files=FilesSettings(on_disconnect=OnDisconnect.RESUME),
         )
+        if not has_views:
+            self._gateway.transfers = _OpenRegistry()
         self._handle_counts: Counter[str] = Counter()
         self._now_seconds = NOW_SECONDS
         self.clients = {each: self._log_in(each) for each in tenants}

@@ -76,6 +76,8 @@ class GuardedStore:
     :param state_prefix: the prefix of the gateway's own keys.
     :param scope: whose session asks; None for the gateway itself.
     :ivar refused: how many requests of users were refused, by action.
+    :ivar allowed: how many were allowed, by user, action and resource; the prefix of a list is
+        part of its resource, as if it were a key.
     """
 
     def __init__(
@@ -90,12 +92,13 @@ class GuardedStore:
         self._state_prefix = state_prefix
         self._scope = scope
         self.refused: Counter[str] = Counter()
+        self.allowed: Counter[tuple[str, str, str]] = Counter()
 
     # Who asks.
 
     def _view(self, scope: SessionScope | None) -> GuardedStore:
         view = GuardedStore(self._store, self._policies, self._state_prefix, scope)
-        view.refused = self.refused
+        view.refused, view.allowed = self.refused, self.allowed
         return view
 
     def bind(
@@ -146,6 +149,9 @@ class GuardedStore:
         if not self._is_allowed(user, action, resource, context):
             self.refused[action] += 1
             raise AccessDenied(f"{action} on {resource}", code="AccessDenied", status=403)
+        if user:
+            prefix = f"/{context.get('s3:prefix', '')}" if action == LIST else ""
+            self.allowed[user, action, resource + prefix] += 1
 
     def _enter(
         self,

@@ -11,7 +11,7 @@ import bcrypt
 import paramiko
 import pytest
 
-from tests.interop.spawning import Gateway, connect, wait_until
+from tests.interop.spawning import Gateway, connect, make_key, wait_until
 
 pytestmark = [pytest.mark.interop]
 
@@ -47,8 +47,9 @@ class Running:
     def hang_up(self) -> None:
         self.gateway.process.send_signal(signal.SIGHUP)
 
-    def log_in(self, name: str) -> paramiko.Transport:
-        self.clients.append(connect(self.gateway, username=name, password="secret"))
+    def log_in(self, name: str, **proof: str) -> paramiko.Transport:
+        proof = proof or {"password": "secret"}
+        self.clients.append(connect(self.gateway, username=name, **proof))
         transport = self.clients[-1].get_transport()
         assert transport is not None
         return transport
@@ -134,3 +135,23 @@ def test_what_was_changed_before_the_first_look_counts(run: Run) -> None:
     running.hang_up()
     running.write(section("carol"))
     wait_until(lambda: running.may_log_in("carol"))
+
+
+def test_a_session_ends_whose_key_is_revoked_and_others_of_the_user_go_on(
+    run: Run, tmp_path: Path
+) -> None:
+    revoked = tmp_path / "revoked"
+    revoked.write_text("")
+    running = run(f"[auth]\nrevoked_keys = {revoked}\n")
+    lost, kept = (make_key(tmp_path / name, "ed25519") for name in ("lost", "kept"))
+    public = [path.with_suffix(".pub").read_text() for path in (lost, kept)]
+    lines = "".join(f"    {line}" for line in public)
+    running.write(section("alice", "authorized_keys =", lines.rstrip()))
+    running.gateway.wait_for(" users-reloaded ")
+    transports = [running.log_in("alice", key_filename=str(path)) for path in (lost, kept)]
+    revoked.write_text(public[0])
+    assert "disconnected=1" in running.gateway.wait_for(" users-reloaded ")
+    wait_until(lambda: not transports[0].is_active())
+    assert transports[1].is_active()
+    with pytest.raises(paramiko.SSHException):
+        running.log_in("alice", key_filename=str(lost))

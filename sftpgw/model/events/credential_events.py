@@ -70,7 +70,6 @@ class OwnCredentialsWithheld(Event):
         "A fault of sftpgw, or an attack that has found one. Nothing was sent. Report it with the "
         "lines of this session; :doc:`security` says how."
     )
-    is_audited: ClassVar[bool] = True
 
     operation: str
     bucket: str
