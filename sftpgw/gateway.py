@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -278,10 +278,7 @@ class Gateway:
     def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
         for first in range(0, len(changes.fresh), STEP_USERS):
-            users = changes.fresh[first : first + STEP_USERS]
-            self._sweeper.add_targets(targets_of(self._settings.store_of, users))
-            buckets = {mount.bucket for user in users for mount in user.mounts}
-            self._rename_recovery.add_buckets(sorted(buckets))
+            self._look_after(changes.fresh[first : first + STEP_USERS])
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
@@ -292,6 +289,12 @@ class Gateway:
             ended += yield from self._sessions.end_revoked(lambda key: is_revoked(key, revoked))
         return ended
 
+    def _look_after(self, users: Sequence[User]) -> None:
+        """Sweep and recover what these users have, from now on."""
+        self._sweeper.add_targets(targets_of(self._settings.store_of, users))
+        buckets = {mount.bucket for user in users for mount in user.mounts}
+        self._rename_recovery.add_buckets(sorted(buckets))
+
     async def _end_expired(self) -> None:
         await self._in_turns(self._sessions.end_expired(time.time()))
 
@@ -300,6 +303,8 @@ class Gateway:
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
         self._sessions.began(avatar, user)
+        if user.source:  # of whom nothing was known before
+            self._look_after([user])
         return avatar
 
     def start(self) -> None:
