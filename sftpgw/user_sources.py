@@ -21,7 +21,14 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
+from sftpgw.auth.sources.asked_source import (
+    SERVICE,
+    TABLE,
+    AnswerTimes,
+    AskedUserSource,
+    Asker,
+    SourceKind,
+)
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.ldap_connection import ConnectionGone, LdapConnection
@@ -31,7 +38,7 @@ from sftpgw.auth.sources.ldap_servers import (
     ServerConnections,
     ServiceAccount,
 )
-from sftpgw.auth.sources.ldap_source import LdapAsker
+from sftpgw.auth.sources.ldap_source import LdapAsker, directory_kind
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.auth.sources.table_source import TableAsker
@@ -173,9 +180,15 @@ def _asked_source(
         clock=network.reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
-        has_records=name == DYNAMODB_SOURCE,
+        kind=_kind_of(name, auth),
         rules_of=rules_of,
     )
+
+
+def _kind_of(name: str, auth: AuthSettings) -> SourceKind:
+    if name == DYNAMODB_SOURCE:
+        return TABLE
+    return directory_kind(auth) if name == LDAP_SOURCE else SERVICE
 
 
 def with_role(

@@ -79,7 +79,7 @@ class UserValues:
 
     def _take_mount(self, given: GivenValue) -> None:
         try:
-            self.mounts.append((read_mount_line(given.text), given))
+            self.mounts.append((read_mount_line(given.text, given.words), given))
         except ValueError as error:
             given.fault(error)
 
