@@ -38,6 +38,15 @@ _CREDENTIALS = frozenset(
 )
 
 
+_HINTS = {
+    "AccessDeniedException": "the credentials need dynamodb:GetItem on the table",
+    "ResourceNotFoundException": "see [auth] dynamodb_table and dynamodb_region",
+    "UnrecognizedClientException": "DynamoDB does not know the access key",
+    "InvalidSignatureException": "the secret key is not the one of the access key",
+    "ValidationException": "the table needs the partition key name, a text (S), and no sort key",
+}
+
+
 class Verdict(enum.Enum):
     """What becomes of an answer."""
 
@@ -75,6 +84,16 @@ def fault_of(body: bytes) -> TableFault:
         code.rpartition("#")[2][:LONGEST_TEXT] if isinstance(code, str) else "",
         text[:LONGEST_TEXT] if isinstance(text, str) else "",
     )
+
+
+def reason_of(status: int, fault: TableFault) -> str:
+    """What DynamoDB has answered, and what to do about it where that is known.
+
+    :param status: the status of HTTP.
+    :param fault: what `fault_of` has found.
+    """
+    text = f"DynamoDB answers {status} {fault.code}: {fault.text}".rstrip(": ")
+    return f"{text}; {_HINTS[fault.code]}" if fault.code in _HINTS else text
 
 
 def judge(status: int, fault: TableFault) -> Verdict:
