@@ -20,7 +20,7 @@ MAX_READ = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class HeldUpload:
+class RecordedUpload:
     """What is remembered of a record.
 
     :ivar upload: the upload.
@@ -48,7 +48,7 @@ class ListedRecords:
         self._store = store
         self._records = records
         self._state_prefix_of = state_prefix_of
-        self._read: LRUDict[tuple[ObjectName, str], HeldUpload | None] = LRUDict(MAX_READ)
+        self._read: LRUDict[tuple[ObjectName, str], RecordedUpload | None] = LRUDict(MAX_READ)
 
     async def all(self, bucket: str) -> AsyncIterator[ObjectInfo]:
         """The objects of all records: a LIST for each 1,000.
@@ -61,7 +61,7 @@ class ListedRecords:
             for record in page.objects:
                 yield record
 
-    async def find(self, record: ObjectInfo) -> HeldUpload | None:
+    async def find(self, record: ObjectInfo) -> RecordedUpload | None:
         """The upload of a record; None if the record is gone, or makes no sense.
 
         :param record: the object of the record, as it was listed.
@@ -81,6 +81,6 @@ class ListedRecords:
         :raises LimitReached: there is no memory for the record.
         """
         found = await self._records.read_or_raise(record.name)
-        held = None if found is None else HeldUpload(found.upload, found.size_bytes)
+        held = None if found is None else RecordedUpload(found.upload, found.size_bytes)
         self._read.put((record.name, record.etag), held)
         return found
