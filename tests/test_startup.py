@@ -153,7 +153,8 @@ def test_a_table_is_in_a_region_that_aws_has(
     (tmp_path / "users.ini").write_text("")
     config = tmp_path / "sftpgw.ini"
     config.write_text(
-        f"[gateway]\nhost_keys = {tmp_path}/ssh_host_ed25519_key\ncreate_host_keys = yes\n[s3]\nregion = {s3_region}\n"
+        f"[gateway]\nhost_keys = {tmp_path}/ssh_host_ed25519_key\ncreate_host_keys = yes\n"
+        f"[s3]\nregion = {s3_region}\n"
         f"[auth]\nsources = dynamodb\ndynamodb_table = users\n{lines}\n"
     )
     try:
