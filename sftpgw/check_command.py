@@ -32,7 +32,7 @@ from sftpgw.signals import end_at_signals
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.startup import check_requests
 from sftpgw.terminal import print_line
-from sftpgw.user_sources import try_ldap
+from sftpgw.user_sources import try_asked, try_ldap
 
 
 async def check(reactor: Any, settings: Settings) -> None:
@@ -57,6 +57,8 @@ async def check(reactor: Any, settings: Settings) -> None:
     await _check_machine(reactor, settings, report)
     if LDAP_SOURCE in settings.auth.sources:
         await _check_ldap(reactor, settings, report)
+    async for where, fault in try_asked(settings, reactor):
+        report(Level.FAULT if fault else Level.OK, f"{where}: {fault or 'answers'}")
     for store in settings.all_stores:
         await _check_store(reactor, settings, store, report)
     raise SystemExit(any(finding.level is Level.FAULT for finding in found))

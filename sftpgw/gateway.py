@@ -40,6 +40,7 @@ from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.control.ban_requests import BanRequests
 from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.housekeeping.housekeeper import Housekeeper
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
@@ -140,8 +141,8 @@ class Gateway:
         )
         self._shared = self._make_shared()
         self._look: Deferred[None] | None = None
-        self._sweeper = self._make_sweeper()
-        self._rename_recovery = self._make_rename_recovery()
+        sweeper, recovery = self._make_sweeper(), self._make_rename_recovery()
+        self._housekeeper = Housekeeper(settings.store_of, sweeper, recovery)
         self._sessions = AccountSessions(lambda: self.factory.connections)
         self._trust = settings.key_trust
         sources = live_sources(self._users, settings, reactor, self._events)
@@ -231,7 +232,7 @@ class Gateway:
             self._events,
         )
         return Sweeper(
-            targets_of(settings.store_of, settings.users.values()),
+            targets_of(settings.store_of, settings.users.values(), buckets_of(settings)),
             store=self._store,
             transfers=self._shared.transfers,
             clock=self._reactor,
@@ -279,9 +280,7 @@ class Gateway:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
         for first in range(0, len(changes.fresh), STEP_USERS):
             users = changes.fresh[first : first + STEP_USERS]
-            self._sweeper.add_targets(targets_of(self._settings.store_of, users))
-            buckets = {mount.bucket for user in users for mount in user.mounts}
-            self._rename_recovery.add_buckets(sorted(buckets))
+            self._housekeeper.add(users)
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
@@ -300,13 +299,13 @@ class Gateway:
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
         self._sessions.began(avatar, user)
+        self._housekeeper.on_session(user)
         return avatar
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
         self._look_around()
-        self._sweeper.start()
-        self._rename_recovery.start()
+        self._housekeeper.start()
         if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
@@ -359,8 +358,7 @@ class Gateway:
             self._reloader.stop()
         self._expiry.stop()
         self._rechecker.stop()
-        self._sweeper.stop()
-        self._rename_recovery.stop()
+        self._housekeeper.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.emit(
             Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)

@@ -34,10 +34,10 @@ from sftpgw.auth.sources.ldap_servers import (
 )
 from sftpgw.auth.sources.ldap_source import LdapAsker
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.auth.sources.questions import GivenUser
+from sftpgw.auth.sources.questions import GivenUser, Question
 from sftpgw.auth.sources.table_source import TableAsker
 from sftpgw.aws.credentials import credential_source
-from sftpgw.aws.dynamodb.table_place import table_place
+from sftpgw.aws.dynamodb.table_place import TABLE_KEYS, table_place
 from sftpgw.aws.dynamodb.table_reader import TIMEOUT_KEY, TableReader
 from sftpgw.aws.endpoints import service_endpoint
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
@@ -45,6 +45,7 @@ from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
 from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy, SourceAway
 from sftpgw.http.certificates import Authorities, AuthoritiesUnusable, VerifyingPolicy
+from sftpgw.http.quiet_endpoint import QuietEndpoint, quiet_pool
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import (
@@ -87,8 +88,7 @@ def live_sources(
     if settings.make_user is None:
         return []
     live = replace(settings, make_user=users.make)
-    pool = HTTPConnectionPool(reactor)
-    return asked_sources(live, reactor, events, pool, lambda: users.make_user)
+    return asked_sources(live, reactor, events, quiet_pool(reactor), lambda: users.make_user)
 
 
 def asked_sources(
@@ -212,7 +212,7 @@ def _table_asker(settings: Settings, network: _Network) -> Asker:
         auth.dynamodb_table,
         service_endpoint(DYNAMODB_SOURCE, place),
         client=ServiceClient(agent, reactor, seconds, TIMEOUT_KEY),
-        credentials=credential_source(place, deferToThread, reactor),
+        credentials=credential_source(place, deferToThread, reactor, TABLE_KEYS),
         signer=ServiceSigner(time.time),
         clock=reactor,
         random=random.random,
@@ -240,6 +240,32 @@ def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
         ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
         for url in auth.ldap_urls
     ]
+
+
+async def try_asked(settings: Settings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
+    """The web service and the table that know users, and why not; empty if they answer.
+
+    They are asked about a random name, as at a login by key.
+
+    :param settings: the whole configuration.
+    :param reactor: Twisted's.
+    """
+    pool, auth = quiet_pool(reactor), settings.auth
+    network = _Network(reactor, pool)
+    tried: dict[str, Callable[[], Asker]] = {
+        f"{HTTP_SOURCE} {auth.http_url}": lambda: _http_asker(auth, network),
+        f"{DYNAMODB_SOURCE} {auth.dynamodb_table}": lambda: _table_asker(settings, network),
+    }
+    for where, asker in tried.items():
+        if where.partition(" ")[0] not in auth.sources:
+            continue
+        try:
+            await asker().ask("", Question(f"sftpgw-check-{secrets.token_hex(WORD_BYTES)}", ""))
+        except (SourceAway, BadAnswer) as error:
+            yield where, str(error)
+        else:
+            yield where, ""
+    await pool.closeCachedConnections()
 
 
 async def try_ldap(auth: AuthSettings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
@@ -283,7 +309,9 @@ def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor:
 
     def connect() -> Deferred[LdapConnection]:
         wrapped = wrapClientTLS(creator(), endpoint) if is_tls else endpoint
-        connecting: Deferred[LdapConnection] = connectProtocol(wrapped, LdapConnection())
+        connecting: Deferred[LdapConnection] = connectProtocol(
+            QuietEndpoint(wrapped), LdapConnection()
+        )
         return connecting
 
     return LdapServer(url, connect, creator if auth.ldap_starttls and not is_tls else None)

@@ -37,6 +37,10 @@ _CREDENTIALS = frozenset(
     }
 )
 
+_HINTS = {
+    "ResourceNotFoundException": "; sftpgw user create-table makes it, in [auth] dynamodb_region"
+}
+
 
 class Verdict(enum.Enum):
     """What becomes of an answer."""
@@ -75,6 +79,14 @@ def fault_of(body: bytes) -> TableFault:
         code.rpartition("#")[2][:LONGEST_TEXT] if isinstance(code, str) else "",
         text[:LONGEST_TEXT] if isinstance(text, str) else "",
     )
+
+
+def hint_of(code: str) -> str:
+    """What to do about a fault, to be put behind its words; empty if that is not known.
+
+    :param code: DynamoDB's error code.
+    """
+    return _HINTS.get(code, "")
 
 
 def judge(status: int, fault: TableFault) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -26,7 +27,7 @@ from sftpgw.model.settings import (
 )
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents
-from sftpgw.user_sources import asked_sources
+from sftpgw.user_sources import asked_sources, try_asked
 
 REGION = "eu-west-1"
 
@@ -59,8 +60,7 @@ class MotoTable:
     def put(self, name: str, **attributes: Any) -> None:
         self.client.put_item(TableName=self.name, Item={"name": {"S": name}, **attributes})
 
-    def source(self, **changes: Any) -> UserSource:
-        """The source, put together as the gateway does it."""
+    def settings(self, **changes: Any) -> Settings:
         auth = AuthSettings(
             sources=("file", "dynamodb"),
             dynamodb_table=self.name,
@@ -70,7 +70,7 @@ class MotoTable:
             dynamodb_secret_key="SK",
             **changes,
         )
-        settings = Settings(
+        return Settings(
             GatewaySettings(),
             StoreSettings(),
             SshSettings(),
@@ -82,6 +82,10 @@ class MotoTable:
                 name, "bucket", given["key_prefix"]
             ),
         )
+
+    def source(self, **changes: Any) -> UserSource:
+        """The source, put together as the gateway does it."""
+        settings = self.settings(**changes)
         (source,) = asked_sources(settings, self.reactor, self.events, self.pool)
         return source
 
@@ -138,10 +142,23 @@ async def test_nonsense_in_the_table_is_told(table: MotoTable) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_table_that_does_not_exist_is_away(table: MotoTable) -> None:
     table.client.delete_table(TableName=table.name)
-    with pytest.raises(SourceAway, match="ResourceNotFoundException"):
+    with pytest.raises(SourceAway, match=r"ResourceNotFoundException.*sftpgw user create-table"):
         await table.source().find("alice", "192.0.2.1")
     (facts,) = table.events.facts("user-source-away")
     assert (facts["source"], facts["stale"]) == ("dynamodb", False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_check_tries_the_table(table: MotoTable) -> None:
+    where = f"dynamodb {table.name}"
+    settings = table.settings()
+    assert [found async for found in try_asked(settings, table.reactor)] == [(where, "")]
+    table.client.delete_table(TableName=table.name)
+    ((told, fault),) = [found async for found in try_asked(settings, table.reactor)]
+    assert told == where
+    assert fault.count("sftpgw user create-table makes it") == 1
+    of_files = replace(settings, auth=AuthSettings())
+    assert [found async for found in try_asked(of_files, table.reactor)] == []
 
 
 @pytest_twisted.ensureDeferred
