@@ -279,8 +279,7 @@ class Gateway:
     def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
         for first in range(0, len(changes.fresh), STEP_USERS):
-            users = changes.fresh[first : first + STEP_USERS]
-            self._housekeeper.add(users)
+            self._housekeeper.add(changes.fresh[first : first + STEP_USERS])
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0

@@ -9,9 +9,8 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +21,14 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.sources.asked_source import AnswerTimes, AskedUserSource, Asker
+from sftpgw.auth.sources.asked_source import (
+    SERVICE,
+    TABLE,
+    AnswerTimes,
+    AskedUserSource,
+    Asker,
+    SourceKind,
+)
 from sftpgw.auth.sources.chain import SourceChain
 from sftpgw.auth.sources.http_source import HttpAsker
 from sftpgw.auth.sources.ldap_connection import ConnectionGone, LdapConnection
@@ -32,9 +38,9 @@ from sftpgw.auth.sources.ldap_servers import (
     ServerConnections,
     ServiceAccount,
 )
-from sftpgw.auth.sources.ldap_source import LdapAsker
+from sftpgw.auth.sources.ldap_source import LdapAsker, directory_kind
 from sftpgw.auth.sources.live import LiveUsers
-from sftpgw.auth.sources.questions import GivenUser, Question
+from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.auth.sources.table_source import TableAsker
 from sftpgw.aws.credentials import credential_source
 from sftpgw.aws.dynamodb.table_place import TABLE_KEYS, table_place
@@ -43,7 +49,7 @@ from sftpgw.aws.endpoints import service_endpoint
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
-from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy, SourceAway
+from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, AuthoritiesUnusable, VerifyingPolicy
 from sftpgw.http.quiet_endpoint import QuietEndpoint, quiet_pool
 from sftpgw.http.service_client import ServiceClient
@@ -58,8 +64,6 @@ from sftpgw.model.settings import (
     Settings,
 )
 from sftpgw.model.users import AssumedRole, User
-from sftpgw.wire.ldap import ANY_ATTRIBUTE_FILTER as ANY_ENTRY
-from sftpgw.wire.ldap import NO_ATTRIBUTES, Scope, Search
 
 SECRET_BYTES = 32
 WORD_BYTES = 16
@@ -109,7 +113,7 @@ def asked_sources(
     make_user = settings.make_user
     if make_user is None:
         return []
-    network = _Network(reactor, pool)
+    network = Network(reactor, pool)
     return [
         _asked_source(name, settings, make_user, network, events=events, rules_of=rules_of)
         for name in settings.auth.sources
@@ -118,13 +122,22 @@ def asked_sources(
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
-    """How services are reached."""
+class Network:
+    """How services are reached.
+
+    :ivar reactor: Twisted's.
+    :ivar pool: keeps connections to services.
+    """
 
     reactor: Any
     pool: HTTPConnectionPool
 
     def agent(self, authorities: Authorities, timeout_seconds: float) -> Agent:
+        """What makes requests, and verifies certificates.
+
+        :param authorities: sign the certificates.
+        :param timeout_seconds: how long it may take to connect.
+        """
         return Agent(
             self.reactor,
             contextFactory=VerifyingPolicy(lambda: authorities),
@@ -137,7 +150,7 @@ def _asked_source(
     name: str,
     settings: Settings,
     make_user: MakeUser,
-    network: _Network,
+    network: Network,
     *,
     events: EventSink,
     rules_of: Callable[[], object],
@@ -167,9 +180,15 @@ def _asked_source(
         clock=network.reactor,
         events=events,
         secret=secrets.token_bytes(SECRET_BYTES),
-        has_records=name == DYNAMODB_SOURCE,
+        kind=_kind_of(name, auth),
         rules_of=rules_of,
     )
+
+
+def _kind_of(name: str, auth: AuthSettings) -> SourceKind:
+    if name == DYNAMODB_SOURCE:
+        return TABLE
+    return directory_kind(auth) if name == LDAP_SOURCE else SERVICE
 
 
 def with_role(
@@ -195,20 +214,37 @@ def with_role(
     return user
 
 
-def _http_asker(auth: AuthSettings, network: _Network) -> Asker:
+def _http_asker(auth: AuthSettings, network: Network) -> Asker:
+    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
+    return HttpAsker(auth, http_client(auth, network), token)
+
+
+def http_client(auth: AuthSettings, network: Network) -> ServiceClient:
+    """The client of the web service that knows users.
+
+    :param auth: ``[auth]``.
+    :param network: how services are reached.
+    """
     setting = "[auth] http_ca_file"
     authorities = Authorities(auth.http_ca_file, setting, setting, "[auth] http_url")
     agent = network.agent(authorities, auth.http_timeout_seconds)
-    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
-    client = ServiceClient(agent, network.reactor, auth.http_timeout_seconds, "[auth] http_timeout")
-    return HttpAsker(auth, client, token)
+    return ServiceClient(agent, network.reactor, auth.http_timeout_seconds, "[auth] http_timeout")
 
 
-def _table_asker(settings: Settings, network: _Network) -> Asker:
+def _table_asker(settings: Settings, network: Network) -> Asker:
+    return TableAsker(table_reader(settings, network))
+
+
+def table_reader(settings: Settings, network: Network) -> TableReader:
+    """What reads the table of users.
+
+    :param settings: the whole configuration.
+    :param network: how services are reached.
+    """
     reactor, auth, place = network.reactor, settings.auth, table_place(settings)
     setting, seconds = "[auth] dynamodb_endpoint", auth.dynamodb_timeout_seconds
     agent = network.agent(Authorities("", setting, setting, setting), seconds)
-    reader = TableReader(
+    return TableReader(
         auth.dynamodb_table,
         service_endpoint(DYNAMODB_SOURCE, place),
         client=ServiceClient(agent, reactor, seconds, TIMEOUT_KEY),
@@ -218,7 +254,6 @@ def _table_asker(settings: Settings, network: _Network) -> Asker:
         random=random.random,
         timeout_seconds=seconds,
     )
-    return TableAsker(reader)
 
 
 def _ldap_asker(auth: AuthSettings, reactor: Any) -> Asker:
@@ -240,58 +275,6 @@ def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
         ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
         for url in auth.ldap_urls
     ]
-
-
-async def try_asked(settings: Settings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
-    """The web service and the table that know users, and why not; empty if they answer.
-
-    They are asked about a random name, as at a login by key.
-
-    :param settings: the whole configuration.
-    :param reactor: Twisted's.
-    """
-    pool, auth = quiet_pool(reactor), settings.auth
-    network = _Network(reactor, pool)
-    tried: dict[str, Callable[[], Asker]] = {
-        f"{HTTP_SOURCE} {auth.http_url}": lambda: _http_asker(auth, network),
-        f"{DYNAMODB_SOURCE} {auth.dynamodb_table}": lambda: _table_asker(settings, network),
-    }
-    for where, asker in tried.items():
-        if where.partition(" ")[0] not in auth.sources:
-            continue
-        try:
-            await asker().ask("", Question(f"sftpgw-check-{secrets.token_hex(WORD_BYTES)}", ""))
-        except (SourceAway, BadAnswer) as error:
-            yield where, str(error)
-        else:
-            yield where, ""
-    await pool.closeCachedConnections()
-
-
-async def try_ldap(auth: AuthSettings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
-    """The LDAP servers' URLs, and why users cannot be found there; empty if all is well.
-
-    :param auth: ``[auth]``.
-    :param reactor: Twisted's.
-    """
-
-    async def look(reader: LdapConnection) -> str:
-        search = Search(auth.ldap_search_base, Scope.BASE, ANY_ENTRY, (NO_ATTRIBUTES,), 1)
-        result, found = await reader.search(search, int(auth.ldap_timeout_seconds) or 1)
-        return "" if found else f"ldap_search_base cannot be read ({result})"
-
-    async def nothing(reader: LdapConnection) -> str:
-        return ""
-
-    for url, server in zip(auth.ldap_urls, ldap_servers(auth, reactor), strict=True):
-        tried = LdapServers([server], reactor, auth.ldap_timeout_seconds)
-        work = look if auth.ldap_search_base else nothing
-        try:
-            yield url, await tried.first_that(partial(ServerConnections.reading, work=work))
-        except (SourceAway, BadAnswer) as error:
-            yield url, str(error).removeprefix(f"{url}: ")
-        finally:
-            server.close()
 
 
 def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor: Any) -> LdapServer:

@@ -948,6 +948,32 @@ def test_braces_that_are_no_placeholder_stay(load: Load, prefix: str, key_prefix
     assert load(GATEWAY_INI, users).users["al{ice}"].mounts[0].key_prefix == key_prefix
 
 
+@pytest.mark.parametrize("name", ["alice upload", "alice", 'al"ice" list', "Acme Corp"])
+@pytest.mark.parametrize("target", ["s3://drops/{username}", '"s3://drops/in/{username}/"'])
+def test_a_name_with_blanks_and_quotes_is_one_word_of_a_mount(
+    load: Load, name: str, target: str
+) -> None:
+    """Else "alice upload" would have the mount of alice, and another permission."""
+    users = (
+        f'[*]\nmount = "/to {{username}}" {target} list\n[{name}]\n'
+        "authorized_keys = ssh-ed25519 AAAA\n"
+    )
+    (mount,) = load(GATEWAY_INI, users).users[name].mounts
+    assert mount.key_prefix.removeprefix("in/") == f"{name}/"
+    assert mount.path == (f"to {name}",)
+    assert mount.permissions == Permission.LIST
+
+
+def test_a_name_with_blanks_is_one_principal(load: Load) -> None:
+    """Else the certificate of eve would let in as "eve admin", and that of admin, too."""
+    users = (
+        "[*]\nkey_prefix = /\nprincipals = {username}, at-{username} all\n"
+        "[eve admin]\nauthorized_keys = ssh-ed25519 AAAA\n"
+    )
+    found = load(GATEWAY_INI, users).users["eve admin"].login.principals
+    assert found == ("eve admin", "at-eve admin", "all")
+
+
 @pytest.mark.parametrize(
     ("line", "key"),
     [

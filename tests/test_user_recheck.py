@@ -153,6 +153,21 @@ def test_a_source_that_is_away_is_not_asked_about_all_users_and_nonsense_stops_n
     assert len(looks.round()) == 50
 
 
+@pytest.mark.parametrize("fault", [SourceAway("status 500"), ValueError("a defect of ours")])
+def test_one_user_for_whom_the_source_fails_keeps_no_other_user_in(fault: Exception) -> None:
+    looks = Looks()
+    for number in range(MAX_AT_ONCE):
+        looks.table.users[f"user{number}"] = fault
+        looks.log_in(replace(ALICE, name=f"user{number}"))
+    gone = [looks.log_in(replace(BOB, name=f"gone{number}")) for number in range(9)]
+    looks.table.users |= {f"gone{number}": None for number in range(9)}
+    asked = [len(looks.round()) for _ in range(3)]
+    assert [each.ended for each in gone] == [["the account has changed"]] * 9
+    assert asked == [4, 13, 4]
+    looks.table.users |= {f"user{number}": ALICE for number in range(MAX_AT_ONCE)}
+    assert len(looks.round()) == 13
+
+
 def test_few_questions_are_under_way_and_rounds_do_not_overlap() -> None:
     looks = Looks()
     looks.table.is_slow = True

@@ -8,11 +8,12 @@ Must not know: which section a value came from, or which users there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sftpgw.config import scalars
+from sftpgw.config.scalars.places import bucket_name, key_prefix, path_names
+from sftpgw.config.scalars.user_rights import permissions
 from sftpgw.model.mounts import AccessRule, Mount, Permission
 
 Path = tuple[str, ...]
@@ -43,19 +44,27 @@ class MountLine:
     permissions: Permission | None = None
 
 
-def read_mount_line(text: str) -> MountLine:
-    """The mount of ``/shared s3://bucket/prefix/ list download``.
+def mount_words(text: str) -> tuple[str, ...]:
+    """The words of ``/shared s3://bucket/prefix/ list download``; one in quotes may have blanks.
 
-    :param text: the line, in which placeholders are replaced already.
+    :param text: the line, as it is written.
+    """
+    return tuple(quoted or plain for quoted, plain in _WORD.findall(text))
+
+
+def read_mount_line(text: str, words: Sequence[str]) -> MountLine:
+    """The mount of a line.
+
+    :param text: the line, for the error.
+    :param words: its words, in which placeholders are replaced.
     :raises ValueError: it is none; says why.
     """
-    words = [quoted or plain for quoted, plain in _WORD.findall(text)]
     if len(words) < 2:
         raise ValueError(f"{text!r} is not a mount; write {RIGHT}")
-    path = scalars.path_names(words[0])
+    path = path_names(words[0])
     store, bucket, prefix = _target(words[1])
-    granted = scalars.permissions(" ".join(words[2:])) if len(words) > 2 else None
-    return MountLine(path, store, scalars.bucket_name(bucket), scalars.key_prefix(prefix), granted)
+    granted = permissions(" ".join(words[2:])) if len(words) > 2 else None
+    return MountLine(path, store, bucket_name(bucket), key_prefix(prefix), granted)
 
 
 def _target(text: str) -> tuple[str, str, str]:

@@ -2,19 +2,31 @@
 
 Knows: which section wins, where each value came from, and where ``{username}`` is replaced.
 Must not know: what the values mean.
+
+Of a value that has several words, the words are told apart before ``{username}`` is replaced: a
+user's name may have blanks and quotes, and must not become further words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftpgw.config import scalars
 from sftpgw.config.ini_file import Section
+from sftpgw.config.mount_lines import mount_words
+from sftpgw.config.scalars.placeholders import fill_placeholders
+from sftpgw.config.scalars.places import path_names
+from sftpgw.config.scalars.words import names
 from sftpgw.config.tables import TEMPLATES, USER_KEYS
 
-MOUNT = "mount"
+MOUNT, PRINCIPALS = "mount", "principals"
+
+WORDS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
+    MOUNT: mount_words,
+    PRINCIPALS: names,
+}
+"""The keys of `TEMPLATES` whose values have several words, and what tells these apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class GivenValue:
     :ivar written: the key as it is written there, with its path.
     :ivar layer: the position of the section among those that apply; the last one wins.
     :ivar index: which line of the key's value it is, from 0; 0 for the whole value.
+    :ivar words: of a key in `WORDS` the words, in each of which placeholders are replaced.
     """
 
     key: str
@@ -38,6 +51,7 @@ class GivenValue:
     written: str
     layer: int
     index: int = 0
+    words: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -96,14 +110,19 @@ def values_of(section: Section, name: str, layer: int = 0) -> Iterator[GivenValu
     for written, text in section.given.items():
         key, path = split_key(written)
         try:
-            names = scalars.path_names(scalars.fill_placeholders(path, known)) if path else ()
-            filled = scalars.fill_placeholders(text, known) if key in TEMPLATES else text
+            segments = path_names(fill_placeholders(path, known)) if path else ()
+            for index, line in enumerate(text.split("\n") if key == MOUNT else [text]):
+                if key != MOUNT or line.strip():
+                    filled, words = _filled(key, line, known)
+                    yield GivenValue(key, segments, filled, section, written, layer, index, words)
         except ValueError as error:
             section.fault(written, error)
-            continue
-        if key != MOUNT:
-            yield GivenValue(key, names, filled, section, written, layer)
-            continue
-        for index, line in enumerate(filled.split("\n")):
-            if line.strip():
-                yield GivenValue(key, names, line.strip(), section, written, layer, index)
+
+
+def _filled(key: str, text: str, known: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """A value with its placeholders replaced, and its words."""
+    if key not in TEMPLATES:
+        return text, ()
+    words = WORDS[key](text) if key in WORDS else ()
+    filled = fill_placeholders(text, known)
+    return filled, tuple(fill_placeholders(word, known) for word in words)

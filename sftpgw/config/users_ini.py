@@ -17,12 +17,19 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sftpgw.config import scalars
 from sftpgw.config.ini_file import Faults, FileText, Section, read_text, section_steps
+from sftpgw.config.scalars import words
 from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
-from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
-from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of, quotas_of
+from sftpgw.config.user_layers import MOUNT, PRINCIPALS, GivenValue, applicable
+from sftpgw.config.user_values import (
+    AT_FAULT,
+    PLACES,
+    UserValues,
+    judge_values,
+    mounts_of,
+    quotas_of,
+)
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
@@ -240,11 +247,11 @@ def layers_of(own: Section, common: Mapping[str, Section]) -> list[Section]:
     :param common: ``[*]`` and the groups; there may be other sections among them.
     """
     found = [common[ALL_USERS]] if ALL_USERS in common else []
-    for group in dict.fromkeys(scalars.names(own.given.get("groups", ""))):
+    for group in dict.fromkeys(words.names(own.given.get("groups", ""))):
         section = common.get(f"{ALL_USERS}{group}")
         if section is None:
             known = [each[1:] for each in common if is_common(each) and each != ALL_USERS]
-            hint = scalars.nearest(group, known)
+            hint = words.nearest(group, known)
             own.fault("groups", f"{group!r} is unknown{hint}; there is no section [*{group}]")
         else:
             found.append(section)
@@ -290,7 +297,7 @@ def made_user(layers: Sequence[Section], rules: UserRules) -> Steps[User]:
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
-        "principals": tuple(map(normalized, said.values.get("principals", ()))),
+        "principals": _principals_of(said),
         "authorized_keys": {key.blob: key.options for key in keys if not key.is_authority},
         "authorities": {key.blob: key.options for key in keys if key.is_authority} or NO_KEYS,
     }
@@ -304,6 +311,11 @@ def made_user(layers: Sequence[Section], rules: UserRules) -> Steps[User]:
     )
     _check_role(user, own, rules)
     return user
+
+
+def _principals_of(said: UserValues) -> tuple[str, ...]:
+    given = said.given.get((PRINCIPALS, ()))
+    return tuple(map(normalized, given.words)) if given is not None else ()
 
 
 def _check_role(user: User, section: Section, rules: UserRules) -> None:

@@ -8,7 +8,8 @@ Rules
 1. A session's requests are signed with the credentials of its user, whatever their key.
 2. Own credentials sign only what is asked of a view for the gateway's own objects
    (`ObjectStore.for_state`), and only below the state prefix. A path that leads there by mistake is
-   a request of the session: the store refuses it.
+   a request of the session: the store refuses it. Where a user has no mount in a store, nothing
+   signs a request for the user's sessions there.
 3. One request touches both: a piece of a large upload is copied into that upload. Own credentials
    sign it only if the piece was made for this upload, and the upload's key is below a mount of the
    user. These bytes are seen once the upload is completed, and that the user's credentials sign.
@@ -53,14 +54,14 @@ NO_RIGHTS = PrefixRights("", "", lists=False, reads=False)
 class SessionScope:
     """The credentials of a session in one store.
 
-    :ivar credentials: those of the user.
+    :ivar credentials: those of the user; None for a user who has nothing in the store.
     :ivar prefixes: the buckets and the prefixes of the user's mounts there.
     :ivar state_prefix: the prefix of the gateway's own keys.
     :ivar is_for_state: whether the view is for the gateway's own objects (rule 2).
     :ivar rights: what the credentials may do; the longest prefix first.
     """
 
-    credentials: CredentialSource
+    credentials: CredentialSource | None
     prefixes: tuple[tuple[str, str], ...]
     state_prefix: str
     is_for_state: bool = False
@@ -77,9 +78,9 @@ class SessionScope:
         :param own: the gateway's own credentials.
         :raises NotSignedForSession: own credentials were asked for, and must not sign it.
         """
-        if not self.is_for_state:
+        if not self.is_for_state and self.credentials is not None:
             return self.credentials
-        if not self._is_of_state(request):
+        if self.credentials is None or not self._is_of_state(request):
             raise NotSignedForSession(
                 f"{request.operation} of {request.bucket}/{request.key}: the gateway's own "
                 f"credentials sign nothing outside of {self.state_prefix} for a session",

@@ -32,10 +32,11 @@ class UserScopes:
         self._terms = terms
         self._sessions = sessions
 
-    def of(self, user: User) -> SessionScope | None:
+    def of(self, user: User) -> SessionScope:
         """The scope of a session. Its credentials are being fetched, unless they are at hand.
 
-        None for a user who has nothing in this store: no request of theirs leads here.
+        For a user who has nothing in this store, nothing signs a request here: none leads here but
+        by mistake, and that must not be signed with the gateway's own credentials.
 
         :param user: who has logged in.
         :raises NoSessionPolicy: the user cannot have any; that is found when users are loaded.
@@ -43,7 +44,7 @@ class UserScopes:
         terms = self._terms
         mounts, store = terms.mounts_of(user), terms.store
         if not mounts:
-            return None
+            return SessionScope(None, (), store.state_prefix)
         prefixes = tuple(
             (name_in_gateway(mount.bucket, store.name), mount.key_prefix) for mount in mounts
         )

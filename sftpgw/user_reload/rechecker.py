@@ -6,12 +6,13 @@ Must not know: how a source is asked, or what a connection is.
 Rules
 
 1. Each source is looked at every `every_seconds`. A user is asked about once for each address that
-   has sessions, and not from the cache: so what has changed is known within that time.
+   has sessions, and not from the cache: so what has changed is known within that time, as long as
+   the source answers.
 2. Up to `MAX_AT_ONCE` questions of a source are under way, in their order among those of logins.
 3. A user who is gone, or whose proofs, mounts or permissions have changed, has their sessions
    ended. Limits and the weight count from the next login on (`user_reload.plan`).
-4. A source that is away, or answers nonsense, ends no session. If it is away, the round ends, and
-   the next one begins anew.
+4. A source that is away, or answers nonsense, ends no session. If it is away, the round ends. The
+   next one begins with those who were not reached: a source may fail for one user only.
 5. A name that users.ini has by now belongs to that user: sessions of the other one end.
 """
 
@@ -33,6 +34,9 @@ from sftpgw.model.events.user_source_events import UserSessionsEnded
 from sftpgw.model.users import User
 from sftpgw.user_reload.account_sessions import CHANGED, AccountSession, AccountSessions
 from sftpgw.user_reload.plan import may_stay
+
+_Place = tuple[str, str | None]
+"""A user's name, and the address of the sessions."""
 
 MAX_AT_ONCE = 4
 SHORTEST_SECONDS = 5.0
@@ -85,6 +89,7 @@ class UserRechecker:
         self._is_outdated = is_outdated
         self._clock = clock
         self._events = events
+        self._reached: defaultdict[str, set[_Place]] = defaultdict(set)
         self._tasks = [self._task(source) for source in sources]
 
     def start(self) -> None:
@@ -111,7 +116,7 @@ class UserRechecker:
 
     async def _look_at_all(self, source: RecheckedSource) -> None:
         """One round."""
-        asked: defaultdict[tuple[str, str | None], list[AccountSession]] = defaultdict(list)
+        asked: defaultdict[_Place, list[AccountSession]] = defaultdict(list)
         for session in self._sessions.open():
             if session.user.source != source.name:
                 continue
@@ -119,12 +124,22 @@ class UserRechecker:
                 self._end([session], source, is_gone=True)
             elif source.may_look_again(session.user):
                 asked[session.user.name, session.connection.peer_host].append(session)
+        reached = self._reached[source.name]
+        reached.intersection_update(asked)
+        if len(reached) == len(asked):
+            reached.clear()
+        turns = sorted(asked.items(), key=lambda each: each[0] in reached)
         with suppress(SourceAway):
-            await in_parallel(partial(self._look, source), asked.values(), MAX_AT_ONCE)
+            await in_parallel(partial(self._look, source), turns, MAX_AT_ONCE)
+            reached.clear()
 
-    async def _look(self, source: RecheckedSource, sessions: list[AccountSession]) -> None:
+    async def _look(
+        self, source: RecheckedSource, turn: tuple[_Place, list[AccountSession]]
+    ) -> None:
         """Look at the sessions of one user from one address."""
+        place, sessions = turn
         first = sessions[0]
+        self._reached[source.name].add(place)
         try:
             found = await source.look_again(first.user, first.connection.peer_host)
         except BadAnswer:

@@ -19,8 +19,10 @@ USER_NAME = "{username}"
 
 _SPECIAL = frozenset('"+,;<>\\=#\0')
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*")
+# No two pieces in a row take blanks: else the reader would try all ways to share them.
 _ATTRIBUTE = re.compile(
-    r" *([^=,+\\]*?) *= *((?:\\[0-9A-Fa-f]{2}|\\[^0-9A-Fa-f]|[^\\,+;\"<>\0])*)(,|\+|$)", re.DOTALL
+    r" *([^ =,+\\]+) *= *(?! )((?:\\[0-9A-Fa-f]{2}|\\[^0-9A-Fa-f]|[^\\,+;\"<>\0])*)(,|\+|$)",
+    re.DOTALL,
 )
 _ESCAPED = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)
 

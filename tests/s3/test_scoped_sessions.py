@@ -23,6 +23,7 @@ from sftpgw.errors import (
     GatewayError,
     NoSuchFile,
     NoSuchObject,
+    NotSignedForSession,
     RoleNotAssumed,
 )
 from sftpgw.files.tree import Tree
@@ -393,8 +394,23 @@ async def test_a_store_without_mounts_of_the_user_needs_no_role() -> None:
     async with scene() as here:
         elsewhere = User("eve", (Mount("far:bucket", "home/"),))
         session = here.gateway.session(elsewhere, here.store)
-        assert session.context.store is not None
+        store = session.context.store
         assert not here.events.names()
+        # A path that leads here by mistake: own credentials must not sign the request.
+        key = ObjectName("bucket", "home/alice/file")
+        record = ObjectName("bucket", f"{STATE}partials/a")
+        for refused in (
+            store.head(key),
+            store.list("bucket", ""),
+            store.put(key, (b"x",), ObjectProperties()),
+            store.delete(key),
+            store.for_state().head(record),
+            store.of_gateway().delete(record),
+        ):
+            with pytest.raises(NotSignedForSession):
+                await refused
+        assert not here.server.requests
+        assert here.events.names().count("own-credentials-withheld") == 6
 
 
 class Sink:

@@ -15,10 +15,11 @@ Rules
    last good answer is not used in its place. The attempt is not the client's fault.
 5. Questions about the same user, address and password that are under way are one question.
 6. What files say of all users counts for remembered answers, too, once it has changed.
-7. An answer is for one address, since a source may tell them apart, unless it has records: these
-   are the same for all. Addresses, and IPv6 /64s, share
-   the room for answers (`aio.lru.SharedLRU`): one of them does not push out what others need.
-   Refusals have room of their own: they cost a client no proof.
+7. An answer is for one address, if the source may tell them apart (`SourceKind`). Addresses, and
+   IPv6 /64s, share the room for answers (`aio.lru.SharedLRU`): one of them does not push out what
+   others need. Refusals have room of their own: they cost a client no proof.
+8. What a source has said of a user since, in answer to a question without a password, ends what it
+   has said before of the user with one, if it says the same in both cases.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ class Asker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceKind:
+    """What the answers of a source depend on.
+
+    :ivar verifies_passwords: it does. If not, its users have hashes of them.
+    :ivar tells_addresses_apart: it may say other things of a user at another address.
+    :ivar needs_passwords: it may say other things of a user, or nothing, if it is not asked about
+        the password.
+    """
+
+    verifies_passwords: bool = True
+    tells_addresses_apart: bool = True
+    needs_passwords: bool = True
+
+
+SERVICE = SourceKind()
+"""A web service: it is not known what its answers depend on."""
+
+TABLE = SourceKind(verifies_passwords=False, tells_addresses_apart=False, needs_passwords=False)
+"""A table of records."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTimes:
     """How long answers count.
 
@@ -98,8 +121,7 @@ class AskedUserSource:
     :param clock: tells how old answers are.
     :param events: takes what is wrong with the source.
     :param secret: makes the digests of passwords; random, and kept nowhere.
-    :param has_records: the source has records of users with hashes of passwords, the same for each
-        address, and verifies nothing.
+    :param kind: what the answers depend on.
     :param rules_of: returns another object once `make_user` makes other users of the same answers,
         since files of users have changed.
     """
@@ -114,7 +136,7 @@ class AskedUserSource:
         clock: Clock,
         events: EventSink,
         secret: bytes,
-        has_records: bool = False,
+        kind: SourceKind = SERVICE,
         rules_of: Callable[[], object] = lambda: None,
     ) -> None:
         self._rules_of = rules_of
@@ -125,7 +147,7 @@ class AskedUserSource:
         self._clock = clock
         self._events = events
         self._secret = secret
-        self._has_records = has_records
+        self._kind = kind
         self._answers: SharedLRU[_Key, _Answer] = SharedLRU(MAX_ANSWERS)
         self._refusals: SharedLRU[_Key, _Answer] = SharedLRU(MAX_ANSWERS)
         self._asking: SharedWork[_Key, _Answer] = SharedWork()
@@ -133,7 +155,7 @@ class AskedUserSource:
     @property
     def verifies_passwords(self) -> bool:
         """Whether the source verifies passwords. If not, its users have hashes of them."""
-        return not self._has_records
+        return self._kind.verifies_passwords
 
     @property
     def name(self) -> str:
@@ -150,7 +172,7 @@ class AskedUserSource:
 
         :param user: a user whom it has found.
         """
-        return self._has_records or not user.is_of_password
+        return not (self._kind.needs_passwords and user.is_of_password)
 
     async def look_again(self, user: User, peer_host: str | None) -> User | None:
         """The user as the source has them now, whatever is remembered; None if it has them not.
@@ -183,7 +205,7 @@ class AskedUserSource:
         """
         key = self._key(name, peer_host, password)
         source = source_of(peer_host)
-        known = self._known(source, key) or self._refusals.get(key)
+        known = self._valid(source, key) or self._refusals.get(key)
         if known is not None and self._age_seconds(known) < self._times.cache_seconds:
             return known.user
         question = Question(name, str(address_of(peer_host) or ""), password)
@@ -217,8 +239,8 @@ class AskedUserSource:
         self._events.emit(UserSourceAway(source=self._name, reason=error.message, stale=is_stale))
 
     def _key(self, name: str, peer_host: str | None, password: bytes | None) -> _Key:
-        address = "" if self._has_records else str(address_of(peer_host) or "")
-        return name, address, self._digest(name, password)
+        address = address_of(peer_host) if self._kind.tells_addresses_apart else None
+        return name, str(address or ""), self._digest(name, password)
 
     def _remember(self, source: str, key: _Key, answer: _Answer) -> None:
         is_refusal, (_, _, digest) = answer.user is None, key
@@ -243,6 +265,18 @@ class AskedUserSource:
         if user is not None and digest:
             user = replace(user, is_of_password=True)
         return _Answer(user, seconds, said, self._rules_of())
+
+    def _valid(self, source: str, key: _Key) -> _Answer | None:
+        """The last answer, unless the source has said something else of the user since."""
+        known, (name, address, digest) = self._known(source, key), key
+        if known is None or not digest or self._kind.needs_passwords:
+            return known
+        bare = name, address, b""
+        latest = self._known(source, bare) or self._refusals.get(bare)
+        if latest is None or latest.seconds < known.seconds or latest.user == known.user:
+            return known
+        self._answers.pop(key)
+        return None
 
     def _known(self, source: str, key: _Key) -> _Answer | None:
         """The last answer, with the user that is made of it now: ``[*]`` may have changed."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.aio.fair_slots import FairSlots
+from sftpgw.auth.sources.asked_source import SourceKind
 from sftpgw.auth.sources.ldap_connection import ConnectionGone, LdapConnection
 from sftpgw.auth.sources.ldap_entries import (
     MAX_GROUPS,
@@ -93,6 +94,19 @@ def user_filter(settings: AuthSettings) -> Filter:
     """
     text = settings.ldap_filter or f"({settings.ldap_name_attribute}={{username}})"
     return read_filter(text, USER_PLACEHOLDERS)
+
+
+def directory_kind(settings: AuthSettings) -> SourceKind:
+    """What the answers of the servers depend on: on passwords where users read their own entries.
+
+    :param settings: ``[auth]``.
+    """
+    return SourceKind(tells_addresses_apart=False, needs_passwords=_users_read(settings))
+
+
+def _users_read(settings: AuthSettings) -> bool:
+    """Whether entries are read by the user whose password was right (rule 6)."""
+    return bool(settings.ldap_bind_dn) and not settings.ldap_service_dn
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +180,7 @@ class LdapAsker:
 
     async def _ask(self, server: ServerConnections, question: Question) -> GivenUser | None:
         name, password = question.name, question.password
-        if password is not None and not self._settings.ldap_service_dn and self._by_template:
+        if password is not None and _users_read(self._settings):
             return await server.proving(lambda binder: self._as_user(binder, name, password))
         found = await server.reading(lambda reader: self._look_up(reader, name))
         if password is not None:

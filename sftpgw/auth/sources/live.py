@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sftpgw.aio.lru import LRUDict
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
@@ -23,6 +24,9 @@ from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.settings import FileUsers, MakeUser
 from sftpgw.model.steps import Steps, finish
 from sftpgw.model.users import LoginMethod, User
+
+MAX_WEIGHTS = 10_000
+"""How many users of other sources may have a weight of their own at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class LiveUsers:
         make_user: MakeUser | None = None,
     ) -> None:
         self._run_in_thread = run_in_thread
+        self._weights: LRUDict[str, float] = LRUDict(MAX_WEIGHTS)
         self._now = finish(self.prepare(FileUsers(users, trust, make_user)))
 
     @property
@@ -90,7 +95,12 @@ class LiveUsers:
         """
         make_user = self._now.make_user
         assert make_user is not None, "there is no other source"
-        return make_user(name, given, source, groups)
+        user = make_user(name, given, source, groups)
+        if user.weight == 1:
+            self._weights.pop(name, None)
+        else:
+            self._weights.put(name, float(user.weight))
+        return user
 
     def prepare(self, read: FileUsers) -> Steps[UserSet]:
         """Make what logins need. Nothing is changed.
@@ -128,7 +138,7 @@ class LiveUsers:
         :param user: the name of a user, or another name in a queue, such as an address.
         """
         found = self.users.get(user)
-        return 1.0 if found is None else float(found.weight)
+        return self._weights.get(user, 1.0) if found is None else float(found.weight)
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """The methods with which any login may begin."""

@@ -37,8 +37,15 @@ _CREDENTIALS = frozenset(
     }
 )
 
+
 _HINTS = {
-    "ResourceNotFoundException": "; sftpgw user create-table makes it, in [auth] dynamodb_region"
+    "AccessDeniedException": "the credentials need dynamodb:GetItem on the table",
+    "ResourceNotFoundException": (
+        "see [auth] dynamodb_table and dynamodb_region; sftpgw user create-table makes it"
+    ),
+    "UnrecognizedClientException": "DynamoDB does not know the access key",
+    "InvalidSignatureException": "the secret key is not the one of the access key",
+    "ValidationException": "the table needs the partition key name, a text (S), and no sort key",
 }
 
 
@@ -81,12 +88,22 @@ def fault_of(body: bytes) -> TableFault:
     )
 
 
+def reason_of(status: int, fault: TableFault) -> str:
+    """What DynamoDB has answered, and what to do about it where that is known.
+
+    :param status: the status of HTTP.
+    :param fault: what `fault_of` has found.
+    """
+    text = f"DynamoDB answers {status} {fault.code}: {fault.text}".rstrip(": ")
+    return text + hint_of(fault.code)
+
+
 def hint_of(code: str) -> str:
     """What to do about a fault, to be put behind its words; empty if that is not known.
 
     :param code: DynamoDB's error code.
     """
-    return _HINTS.get(code, "")
+    return f"; {_HINTS[code]}" if code in _HINTS else ""
 
 
 def judge(status: int, fault: TableFault) -> Verdict:

@@ -19,7 +19,7 @@ from sftpgw.auth.sources.ldap_servers import (
     ServerConnections,
     ServiceAccount,
 )
-from sftpgw.auth.sources.ldap_source import LdapAsker
+from sftpgw.auth.sources.ldap_source import LdapAsker, directory_kind
 from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.errors import BadAnswer
 from sftpgw.model.settings import AuthSettings
@@ -206,6 +206,7 @@ class World:
             clock=self.clock,
             events=self.events,
             secret=b"secret",
+            kind=directory_kind(settings),
         )
 
     def connect(self, directory: Directory) -> Deferred[LdapConnection]:
@@ -242,6 +243,19 @@ class World:
         if isinstance(outcome, Failure):
             outcome.raiseException()
         return outcome
+
+    def look_again(self, user: User) -> Any:
+        outcomes: list[Any] = []
+        looking = self.source.look_again(user, "192.0.2.1")
+        Deferred.fromCoroutine(looking).addBoth(outcomes.append)
+        self.flush()
+        return outcomes[0]
+
+    def be_away(self) -> None:
+        """The first server takes no connections any more."""
+        for client in self.clients:
+            client.give_up()
+        self.directory.is_away = True
 
     def bad_reason(self) -> str:
         (facts,) = self.events.facts("user-source-answer-bad")

@@ -261,11 +261,43 @@ def test_a_busy_server_is_passed_over() -> None:
     assert world.find() is not None
 
 
+@pytest.mark.parametrize("password", [None, b"right"])
+def test_no_answer_is_used_once_the_server_has_said_that_the_user_is_gone(
+    world: World, password: bytes | None
+) -> None:
+    """From whatever address it was asked: a server does not learn the address of a client."""
+    for host in ("192.0.2.1", "198.51.100.7"):
+        assert world.find("alice", password, host) is not None
+    del world.directory.entries[f"uid=alice,{PEOPLE}"]
+    world.clock.advance(61)
+    assert world.find("alice", None, "192.0.2.1") is None
+    world.be_away()
+    world.clock.advance(61)
+    with pytest.raises(SourceAway):
+        world.find("alice", password, "198.51.100.7")
+
+
+@pytest.mark.parametrize("settings", [BY_SEARCH, WITH_GROUPS])
+def test_a_user_of_a_password_is_looked_at_again(settings: Any) -> None:
+    world = World(settings)
+    user = world.find(password=b"right")
+    assert user.is_of_password
+    assert world.source.may_look_again(user)
+    assert world.look_again(user) == user
+    del world.directory.entries[f"uid=alice,{PEOPLE}"]
+    assert world.look_again(user) is None
+    assert world.find(password=b"right") is None
+
+
+def test_a_user_who_reads_the_own_entry_is_not_looked_at_without_the_password() -> None:
+    world = World(BY_TEMPLATE)
+    assert not world.source.may_look_again(world.find(password=b"right"))
+    assert world.source.may_look_again(world.find())
+
+
 def test_the_last_answer_is_used_while_no_server_answers(world: World) -> None:
     assert world.find(password=b"right") is not None
-    for client in world.clients:
-        client.give_up()
-    world.directory.is_away = True
+    world.be_away()
     world.clock.advance(61)
     assert world.find(password=b"right") is not None
     with pytest.raises(SourceAway, match="Connection refused"):
