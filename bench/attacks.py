@@ -32,7 +32,7 @@ from bench.processes import BenchError, running
 from bench.servers import KEY_PREFIX, REPOSITORY, Store
 from bench.watching import Watch, WatchedGateway, watched_gateway
 from sftpgw.auth.passwords import hash_password
-from sftpgw.config.tables import LIMITS_KEYS
+from sftpgw.config.tables import SECTIONS
 from sftpgw.model.settings import LimitSettings
 from tests.attacks.raw_sftp import RawSftp
 
@@ -70,7 +70,7 @@ class AttacksPlan:
         for line in self.settings:
             if line.startswith("limits.memory="):
                 try:
-                    found = LIMITS_KEYS["memory"].parse(line.partition("=")[2])
+                    found = SECTIONS["limits"]["memory"].parse(line.partition("=")[2])
                 except ValueError as problem:
                     raise BenchError(f"{line}: {problem}") from None
         return found

@@ -23,7 +23,7 @@ from sftpgw.machine_checks import (
     check_host_key_files,
     check_plugin_cache,
 )
-from sftpgw.model.settings import LDAP_SOURCE, PROXIED, Settings, StoreSettings
+from sftpgw.model.settings import PROXIED, Settings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectStore
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.store_factory import open_store
@@ -32,7 +32,7 @@ from sftpgw.signals import end_at_signals
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.startup import check_requests
 from sftpgw.terminal import print_line
-from sftpgw.user_sources import try_ldap
+from sftpgw.user_source_trials import try_sources
 
 
 async def check(reactor: Any, settings: Settings) -> None:
@@ -55,8 +55,8 @@ async def check(reactor: Any, settings: Settings) -> None:
     for warning in settings.warnings:
         report(Level.NOTE, warning)
     await _check_machine(reactor, settings, report)
-    if LDAP_SOURCE in settings.auth.sources:
-        await _check_ldap(reactor, settings, report)
+    async for finding in try_sources(settings, reactor):
+        report(finding.level, finding.text)
     for store in settings.all_stores:
         await _check_store(reactor, settings, store, report)
     raise SystemExit(any(finding.level is Level.FAULT for finding in found))
@@ -74,14 +74,6 @@ async def _check_machine(reactor: Any, settings: Settings, report: Report) -> No
         else:
             endpoints[text] = parse_endpoint(reactor, inner)
     await check_addresses(endpoints, GatewayTransport.ourVersionString, deferToThread, report)
-
-
-async def _check_ldap(reactor: Any, settings: Settings, report: Report) -> None:
-    async for url, fault in try_ldap(settings.auth, reactor):
-        if fault:
-            report(Level.FAULT, f"ldap {url}: {fault}")
-        else:
-            report(Level.OK, f"ldap {url}: reached and bound")
 
 
 async def _check_store(

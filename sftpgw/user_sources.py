@@ -9,9 +9,8 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,7 +49,7 @@ from sftpgw.aws.endpoints import service_endpoint
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
-from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy, SourceAway
+from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, AuthoritiesUnusable, VerifyingPolicy
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
@@ -64,8 +63,6 @@ from sftpgw.model.settings import (
     Settings,
 )
 from sftpgw.model.users import AssumedRole, User
-from sftpgw.wire.ldap import ANY_ATTRIBUTE_FILTER as ANY_ENTRY
-from sftpgw.wire.ldap import NO_ATTRIBUTES, Scope, Search
 
 SECRET_BYTES = 32
 WORD_BYTES = 16
@@ -116,7 +113,7 @@ def asked_sources(
     make_user = settings.make_user
     if make_user is None:
         return []
-    network = _Network(reactor, pool)
+    network = ServiceNetwork(reactor, pool)
     return [
         _asked_source(name, settings, make_user, network, events=events, rules_of=rules_of)
         for name in settings.auth.sources
@@ -125,13 +122,22 @@ def asked_sources(
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
-    """How services are reached."""
+class ServiceNetwork:
+    """How services are reached.
+
+    :ivar reactor: Twisted's.
+    :ivar pool: keeps connections to services.
+    """
 
     reactor: Any
     pool: HTTPConnectionPool
 
     def agent(self, authorities: Authorities, timeout_seconds: float) -> Agent:
+        """What makes requests, and verifies certificates.
+
+        :param authorities: sign the certificates.
+        :param timeout_seconds: how long it may take to connect.
+        """
         return Agent(
             self.reactor,
             contextFactory=VerifyingPolicy(lambda: authorities),
@@ -144,7 +150,7 @@ def _asked_source(
     name: str,
     settings: Settings,
     make_user: MakeUser,
-    network: _Network,
+    network: ServiceNetwork,
     *,
     events: EventSink,
     rules_of: Callable[[], object],
@@ -208,20 +214,37 @@ def with_role(
     return user
 
 
-def _http_asker(auth: AuthSettings, network: _Network) -> Asker:
+def _http_asker(auth: AuthSettings, network: ServiceNetwork) -> Asker:
+    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
+    return HttpAsker(auth, http_client(auth, network), token)
+
+
+def http_client(auth: AuthSettings, network: ServiceNetwork) -> ServiceClient:
+    """The client of the web service that knows users.
+
+    :param auth: ``[auth]``.
+    :param network: how services are reached.
+    """
     setting = "[auth] http_ca_file"
     authorities = Authorities(auth.http_ca_file, setting, setting, "[auth] http_url")
     agent = network.agent(authorities, auth.http_timeout_seconds)
-    token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
-    client = ServiceClient(agent, network.reactor, auth.http_timeout_seconds, "[auth] http_timeout")
-    return HttpAsker(auth, client, token)
+    return ServiceClient(agent, network.reactor, auth.http_timeout_seconds, "[auth] http_timeout")
 
 
-def _table_asker(settings: Settings, network: _Network) -> Asker:
+def _table_asker(settings: Settings, network: ServiceNetwork) -> Asker:
+    return TableAsker(table_reader(settings, network))
+
+
+def table_reader(settings: Settings, network: ServiceNetwork) -> TableReader:
+    """What reads the table of users.
+
+    :param settings: the whole configuration.
+    :param network: how services are reached.
+    """
     reactor, auth, place = network.reactor, settings.auth, table_place(settings)
     setting, seconds = "[auth] dynamodb_endpoint", auth.dynamodb_timeout_seconds
     agent = network.agent(Authorities("", setting, setting, setting), seconds)
-    reader = TableReader(
+    return TableReader(
         auth.dynamodb_table,
         service_endpoint(DYNAMODB_SOURCE, place),
         client=ServiceClient(agent, reactor, seconds, TIMEOUT_KEY),
@@ -231,7 +254,6 @@ def _table_asker(settings: Settings, network: _Network) -> Asker:
         random=random.random,
         timeout_seconds=seconds,
     )
-    return TableAsker(reader)
 
 
 def _ldap_asker(auth: AuthSettings, reactor: Any) -> Asker:
@@ -253,32 +275,6 @@ def ldap_servers(auth: AuthSettings, reactor: Any) -> list[ServerConnections]:
         ServerConnections(_ldap_server(url, auth, policy, reactor), account, reactor)
         for url in auth.ldap_urls
     ]
-
-
-async def try_ldap(auth: AuthSettings, reactor: Any) -> AsyncIterator[tuple[str, str]]:
-    """The LDAP servers' URLs, and why users cannot be found there; empty if all is well.
-
-    :param auth: ``[auth]``.
-    :param reactor: Twisted's.
-    """
-
-    async def look(reader: LdapConnection) -> str:
-        search = Search(auth.ldap_search_base, Scope.BASE, ANY_ENTRY, (NO_ATTRIBUTES,), 1)
-        result, found = await reader.search(search, int(auth.ldap_timeout_seconds) or 1)
-        return "" if found else f"ldap_search_base cannot be read ({result})"
-
-    async def nothing(reader: LdapConnection) -> str:
-        return ""
-
-    for url, server in zip(auth.ldap_urls, ldap_servers(auth, reactor), strict=True):
-        tried = LdapServers([server], reactor, auth.ldap_timeout_seconds)
-        work = look if auth.ldap_search_base else nothing
-        try:
-            yield url, await tried.first_that(partial(ServerConnections.reading, work=work))
-        except (SourceAway, BadAnswer) as error:
-            yield url, str(error).removeprefix(f"{url}: ")
-        finally:
-            server.close()
 
 
 def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor: Any) -> LdapServer:

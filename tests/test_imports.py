@@ -46,9 +46,10 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["user_sources"] = frozenset({"auth", "aws", "http", "wire"})
+ALLOWED["user_sources"] = frozenset({"auth", "aws", "http"})
+ALLOWED["user_source_trials"] = frozenset({"auth", "checks", "http", "user_sources", "wire"})
 ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
-ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal", "user_sources"}
+ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal", "user_source_trials"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
@@ -67,6 +68,7 @@ PURE = frozenset(
     {
         "wire",
         "aio.active_weights",
+        "aio.backoff",
         "aio.fair_order",
         "aio.lru",
         "buffers.byte_queue",

@@ -7,18 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sftpgw.config import tables
+from sftpgw.config.tables import SECTIONS, USER_KEYS
 from sftpgw.files.memory import held_memory
 
 PACKAGE = Path(__file__).parent.parent / "sftpgw"
 SETTING = re.compile(r"\[(\w+)\] (\w+)")
 OF_USER = re.compile(r"users\.ini (\w+)")
-KEYS = {
-    "s3": tables.S3_KEYS,
-    "ssh": tables.SSH_KEYS,
-    "limits": tables.LIMITS_KEYS,
-    "files": tables.FILES_KEYS,
-}
 
 FIXED = frozenset(
     [
@@ -105,10 +99,10 @@ def test_each_refusal_names_its_setting() -> None:
 def test_the_settings_that_refusals_name_exist() -> None:
     named = [each for _, text in refusals() for each in SETTING.findall(text)]
     assert len(named) > 8
-    assert [each for each in named if each[1] not in KEYS[each[0]]] == []
+    assert [each for each in named if each[1] not in SECTIONS[each[0]]] == []
     of_users = [each for _, text in refusals() for each in OF_USER.findall(text)]
     assert of_users
-    assert [each for each in of_users if each not in tables.USER_KEYS] == []
+    assert [each for each in of_users if each not in USER_KEYS] == []
 
 
 def test_texts_that_are_imported_name_theirs() -> None:

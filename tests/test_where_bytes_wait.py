@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sftpgw.config import tables
+from sftpgw.config.tables import SECTIONS
 from tests.test_docs_names import exists
 
 REPOSITORY = Path(__file__).parent.parent
-KEYS = {"s3": tables.S3_KEYS, "ssh": tables.SSH_KEYS, "limits": tables.LIMITS_KEYS}
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -57,7 +56,7 @@ def test_a_row_names_a_module_a_bound_and_a_test(row: tuple[str, ...]) -> None:
     place, _, bound, counted, test = row
     assert exists(f"sftpgw.{place.strip('`')}")
     assert re.search(r"\d|:confval:|a fair share|what the plan holds|nothing", bound)
-    assert all(key in KEYS[section] for section, key in re.findall(r"`\[(\w+)\] (\w+)`", bound))
+    assert all(key in SECTIONS[section] for section, key in re.findall(r"`\[(\w+)\] (\w+)`", bound))
     assert counted in ("budget", "connection", "process")
     assert is_test(test.strip("`"))
 

@@ -20,7 +20,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from sftpgw.config.ini_file import Key  # noqa: E402
-from sftpgw.config.scalars import penalties_text, size_text  # noqa: E402
+from sftpgw.config.scalars.connection_limits import penalties_text  # noqa: E402
+from sftpgw.config.scalars.quantities import size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.model.settings import (  # noqa: E402
     HOST_KEY_NAMES,

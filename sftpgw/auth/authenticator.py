@@ -58,9 +58,12 @@ class KeyRefusal:
     """A key does not open the account.
 
     :ivar reason: why, for the log; empty where there is nothing to say but that.
+    :ivar is_undecided: a source of users does not answer, or answers nonsense: it could not be
+        judged, and the client has not failed.
     """
 
     reason: str
+    is_undecided: bool = False
 
 
 class PasswordRefusal(enum.Enum):

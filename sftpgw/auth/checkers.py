@@ -59,7 +59,7 @@ class PublicKeyChecker:
         key = _read_offered_key(credentials)
         grant = await self._authenticator.user_of_key(credentials.attempt, key)
         if isinstance(grant, KeyRefusal):
-            raise RefusedProof(grant.reason)
+            raise (UndecidedProof if grant.is_undecided else RefusedProof)(grant.reason)
         if credentials.signature is None:
             raise KeyAuthorised(grant.user)
         if not verify_signature(

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config.ini_grammar import BadLine, WrittenSection, lines_of, read_written
-from sftpgw.config.scalars import ValueFormat, nearest
+from sftpgw.config.scalars.value_format import ValueFormat
+from sftpgw.config.scalars.words import nearest
 from sftpgw.errors import ConfigError
 from sftpgw.model.steps import Steps, finish
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sftpgw.config import scalars
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Section
+from sftpgw.config.scalars.urls import LOOPBACK
+from sftpgw.config.scalars.words import nearest
 from sftpgw.config.tables import USER_KEYS
 from sftpgw.model.settings import LDAP_SOURCE, AuthSettings
 
@@ -75,7 +76,7 @@ def _check_texts(section: Section, auth: AuthSettings, readers: LdapReaders) -> 
             section.fault(key, error)
     for key, _ in auth.ldap_attributes:
         if key not in USER_KEYS or key in OWN_KEYS:
-            hint = scalars.nearest(key, USER_KEYS)
+            hint = nearest(key, USER_KEYS)
             section.fault("ldap_attributes", f"{key!r} cannot come from an attribute{hint}")
 
 
@@ -105,7 +106,7 @@ def _check_service(section: Section, auth: AuthSettings) -> None:
 def _warn_of_plain(section: Section, auth: AuthSettings) -> None:
     urls = map(urlsplit, () if auth.ldap_starttls else auth.ldap_urls)
     hosts = [str(url.hostname) for url in urls if url.scheme == "ldap"]
-    exposed = " ".join(host for host in hosts if host not in scalars.LOOPBACK)
+    exposed = " ".join(host for host in hosts if host not in LOOPBACK)
     if exposed:
         section.faults.warnings.append(
             f"[auth] ldap_starttls = no: passwords go to {exposed} in the clear"

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.key_files import NO_READERS, KeyFileReaders, TrustFiles, read_auth_settings
-from sftpgw.config.scalars import size_text
+from sftpgw.config.scalars.quantities import size_text
+from sftpgw.config.scalars.words import nearest, refuse_unknown
 from sftpgw.config.stores import (
     Check,
     StoreChecks,
@@ -194,7 +194,7 @@ def _refuse_unknown(sections: Mapping[str, Section]) -> None:
     for name, section in sections.items():
         if name not in SECTIONS and not is_store_section(name):
             known = ", ".join((*SECTIONS, "store NAME"))
-            hint = scalars.nearest(name, SECTIONS) or f"; known: {known}"
+            hint = nearest(name, SECTIONS) or f"; known: {known}"
             section.fault("", f"is not a known section{hint}")
 
 
@@ -257,7 +257,7 @@ def _check_algorithms(
     for key, algorithms in known.items():
         for name in given.get(key, ()):
             try:
-                scalars.refuse_unknown(name, algorithms)
+                refuse_unknown(name, algorithms)
             except ValueError as error:
                 section.fault(key, error)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sftpgw.config import scalars
+from sftpgw.config.scalars.places import bucket_name, key_prefix, path_names
+from sftpgw.config.scalars.user_rights import permissions
 from sftpgw.model.mounts import AccessRule, Mount, Permission
 
 Path = tuple[str, ...]
@@ -60,10 +61,10 @@ def read_mount_line(text: str, words: Sequence[str]) -> MountLine:
     """
     if len(words) < 2:
         raise ValueError(f"{text!r} is not a mount; write {RIGHT}")
-    path = scalars.path_names(words[0])
+    path = path_names(words[0])
     store, bucket, prefix = _target(words[1])
-    granted = scalars.permissions(" ".join(words[2:])) if len(words) > 2 else None
-    return MountLine(path, store, scalars.bucket_name(bucket), scalars.key_prefix(prefix), granted)
+    granted = permissions(" ".join(words[2:])) if len(words) > 2 else None
+    return MountLine(path, store, bucket_name(bucket), key_prefix(prefix), granted)
 
 
 def _target(text: str) -> tuple[str, str, str]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sftpgw.config import scalars
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Section
-from sftpgw.config.tables import OF_ALL_STORES, S3_KEYS, STORE_KEYS
+from sftpgw.config.scalars.object_values import customer_key
+from sftpgw.config.scalars.places import has_store, is_tenant_bucket
+from sftpgw.config.tables import OF_ALL_STORES, SECTIONS, STORE_KEYS
 from sftpgw.model.bucket_names import SEPARATOR
 from sftpgw.model.object_settings import Encryption
 from sftpgw.model.settings import Addressing, Stores, StoreSettings
@@ -65,7 +66,7 @@ def read_stores(sections: Mapping[str, Section], s3: Section, checks: StoreCheck
                 section.fault("", f"the store {name} has a section already; keep one")
             _refuse_keys_of_s3(section)
             named[name] = _store_settings(section, section.values(STORE_KEYS), name, checks)
-    usual = _store_settings(s3, s3.values(S3_KEYS), "", checks)
+    usual = _store_settings(s3, s3.values(SECTIONS["s3"]), "", checks)
     tenant, separator, _ = usual.bucket.partition(SEPARATOR)
     if separator and tenant in named:
         text = (
@@ -160,11 +161,11 @@ def _customer_key(section: Section, store: StoreSettings) -> bytes:
     key = "sse_c_key_file" if name else "sse_c_key_env"
     try:
         if name:
-            found = scalars.customer_key(Path(name).read_bytes())
+            found = customer_key(Path(name).read_bytes())
             warn_if_open_to_all(Path(name), "a key", section.faults)
             return found
         if variable:
-            return scalars.customer_key(os.environ[variable].encode())
+            return customer_key(os.environ[variable].encode())
     except OSError as error:
         section.fault(key, f"{name}: {error.strerror}")
     except KeyError:
@@ -186,10 +187,10 @@ def check_bucket(
     """
     store = stores.of(bucket)
     in_store = bucket.removeprefix(f"{store.name}{SEPARATOR}") if store.name else bucket
-    if scalars.has_store(in_store):
+    if has_store(in_store):
         name = in_store.partition(SEPARATOR)[0]
         raise ValueError(f"{bucket}: there is no section [store {name}] in sftpgw.ini")
-    if scalars.is_tenant_bucket(in_store) and not store.endpoint:
+    if is_tenant_bucket(in_store) and not store.endpoint:
         raise ValueError(
             f"{in_store}: is Ceph's tenant:bucket; set the endpoint of {store.section}, too"
             + _or_store(in_store, store)

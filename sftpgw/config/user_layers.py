@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sftpgw.config import scalars
 from sftpgw.config.ini_file import Section
 from sftpgw.config.mount_lines import mount_words
+from sftpgw.config.scalars.placeholders import fill_placeholders
+from sftpgw.config.scalars.places import path_names
+from sftpgw.config.scalars.words import names
 from sftpgw.config.tables import TEMPLATES, USER_KEYS
 
 MOUNT, PRINCIPALS = "mount", "principals"
 
 WORDS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
     MOUNT: mount_words,
-    PRINCIPALS: scalars.names,
+    PRINCIPALS: names,
 }
 """The keys of `TEMPLATES` whose values have several words, and what tells these apart."""
 
@@ -108,11 +110,11 @@ def values_of(section: Section, name: str, layer: int = 0) -> Iterator[GivenValu
     for written, text in section.given.items():
         key, path = split_key(written)
         try:
-            names = scalars.path_names(scalars.fill_placeholders(path, known)) if path else ()
+            segments = path_names(fill_placeholders(path, known)) if path else ()
             for index, line in enumerate(text.split("\n") if key == MOUNT else [text]):
                 if key != MOUNT or line.strip():
                     filled, words = _filled(key, line, known)
-                    yield GivenValue(key, names, filled, section, written, layer, index, words)
+                    yield GivenValue(key, segments, filled, section, written, layer, index, words)
         except ValueError as error:
             section.fault(written, error)
 
@@ -122,5 +124,5 @@ def _filled(key: str, text: str, known: Mapping[str, str]) -> tuple[str, tuple[s
     if key not in TEMPLATES:
         return text, ()
     words = WORDS[key](text) if key in WORDS else ()
-    filled = scalars.fill_placeholders(text, known)
-    return filled, tuple(scalars.fill_placeholders(word, known) for word in words)
+    filled = fill_placeholders(text, known)
+    return filled, tuple(fill_placeholders(word, known) for word in words)

@@ -19,7 +19,7 @@ from sftpgw.config.mount_lines import (
     read_mount_line,
     with_rules,
 )
-from sftpgw.config.scalars import nearest
+from sftpgw.config.scalars.words import nearest
 from sftpgw.config.user_layers import MOUNT, GivenValue
 from sftpgw.model.bucket_names import name_in_gateway, name_in_store, store_of_bucket
 from sftpgw.model.mounts import Mount

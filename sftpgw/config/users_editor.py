@@ -26,7 +26,7 @@ from pathlib import Path
 
 from sftpgw.config import ini_edits
 from sftpgw.config.ini_file import Faults, Section, read_sections
-from sftpgw.config.scalars import user_sources
+from sftpgw.config.scalars.user_rights import user_sources
 from sftpgw.config.users_ini import read_user_sections
 from sftpgw.model.settings import FILE_SOURCE
 

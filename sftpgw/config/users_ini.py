@@ -17,8 +17,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from sftpgw.config import scalars
 from sftpgw.config.ini_file import Faults, FileText, Section, read_text, section_steps
+from sftpgw.config.scalars import words
 from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.config.user_layers import MOUNT, PRINCIPALS, GivenValue, applicable
@@ -247,11 +247,11 @@ def layers_of(own: Section, common: Mapping[str, Section]) -> list[Section]:
     :param common: ``[*]`` and the groups; there may be other sections among them.
     """
     found = [common[ALL_USERS]] if ALL_USERS in common else []
-    for group in dict.fromkeys(scalars.names(own.given.get("groups", ""))):
+    for group in dict.fromkeys(words.names(own.given.get("groups", ""))):
         section = common.get(f"{ALL_USERS}{group}")
         if section is None:
             known = [each[1:] for each in common if is_common(each) and each != ALL_USERS]
-            hint = scalars.nearest(group, known)
+            hint = words.nearest(group, known)
             own.fault("groups", f"{group!r} is unknown{hint}; there is no section [*{group}]")
         else:
             found.append(section)

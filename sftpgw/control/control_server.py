@@ -7,7 +7,8 @@ Rules
 
 1. A connection has `SILENCE_SECONDS` for each request; then it is closed. A request under way has
    the time that its handler takes.
-2. One request of a connection is under way at a time, and nothing is read meanwhile.
+2. One request of a connection is under way at a time, and nothing is read meanwhile, nor while the
+   client does not read its answers.
 3. `MAX_CLIENTS` may be connected; further ones are closed at once. What they send and are sent is
    bounded by the lengths of lines.
 4. If a client goes, its request under way is cancelled.
@@ -22,9 +23,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.aio.notifier import Notifier
@@ -118,10 +121,12 @@ class ControlProtocol(LineReceiver):
         self._owner = factory
         self._silence: DelayedCall | None = None
         self._under_way: Deferred[None] | None = None
+        self._is_answering = self._is_full = False
 
     def connectionMade(self) -> None:
         """Wait for a request."""
         self._owner.clients.add(self)
+        self.transport.registerProducer(_Answers(self), True)
         self._expect()
 
     def _expect(self) -> None:
@@ -134,6 +139,7 @@ class ControlProtocol(LineReceiver):
     def lineReceived(self, line: bytes) -> None:
         """Begin to answer a request."""
         cancel_pending(self._silence)
+        self._is_answering = True
         self.pauseProducing()
         self._under_way = Deferred.fromCoroutine(self._answer(line))
         self._under_way.addErrback(lambda failure: failure.trap(CancelledError))
@@ -141,13 +147,27 @@ class ControlProtocol(LineReceiver):
     async def _answer(self, line: bytes) -> None:
         answer = await self._owner.answer(line)
         self._under_way = None
+        self._is_answering = False
         self._expect()
         self.sendLine(answer)
-        self.resumeProducing()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not (self._is_answering or self._is_full):
+            self.resumeProducing()
+
+    def on_pace(self, *, is_full: bool) -> None:
+        """Read no further requests while answers wait for the client.
+
+        :param is_full: whether they do.
+        """
+        self._is_full = is_full
+        self._go_on()
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Say so, and close the connection."""
         self.sendLine(error_line(f"a request has at most {MAX_REQUEST_BYTES} bytes"))
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -156,3 +176,23 @@ class ControlProtocol(LineReceiver):
         if self._under_way is not None:
             self._under_way.cancel()
         self._owner.on_gone(self)
+
+
+@implementer(IPushProducer)
+class _Answers:
+    """What the transport tells when answers wait for the client.
+
+    :param protocol: sends them.
+    """
+
+    def __init__(self, protocol: ControlProtocol) -> None:
+        self._protocol = protocol
+
+    def pauseProducing(self) -> None:
+        self._protocol.on_pace(is_full=True)
+
+    def resumeProducing(self) -> None:
+        self._protocol.on_pace(is_full=False)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""

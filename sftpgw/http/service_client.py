@@ -48,7 +48,7 @@ _LOST = (ConnectError, ConnectionLost, DNSLookupError, ResponseFailed)
 class ServiceRequest:
     """A request to a service.
 
-    :ivar method: GET or POST.
+    :ivar method: GET, POST or OPTIONS.
     :ivar url: where to.
     :ivar headers: what is sent beside the usual ones.
     :ivar body: the body; empty for none.

@@ -62,7 +62,7 @@ from twisted.conch.ssh.userauth import (
 )
 from twisted.internet.defer import CancelledError, Deferred
 
-from sftpgw.auth.checkers import KeyAuthorised, RefusedProof
+from sftpgw.auth.checkers import KeyAuthorised, RefusedProof, UndecidedProof
 from sftpgw.auth.login_credentials import CodeCredentials, KeyCredentials, PasswordCredentials
 from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.conch_logger import quiet_logger
@@ -384,7 +384,8 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._reply_with_failure()
 
     def _tell_failure(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
+        if not isinstance(outcome, UndecidedProof):
+            self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
         tell_failure(self.transport, request, credentials, outcome)
 
     def _reply_with_failure(self) -> None:

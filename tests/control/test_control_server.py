@@ -87,6 +87,18 @@ def test_a_result_that_would_be_too_long_is_an_error() -> None:
         read_result(result_line("x" * MAX_ANSWER_BYTES))
 
 
+LARGE = "x" * 100_000
+
+
+class FullTransport(StringTransport):
+    """Tells its producer to pause while a client has not read what was written."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.producer is not None and len(self.value()) > 65_536:
+            self.producer.pauseProducing()
+
+
 class World:
     """A server with some handlers, and connections to it."""
 
@@ -96,6 +108,7 @@ class World:
         self.asked: list[Mapping[str, Any]] = []
         self.waiting: Deferred[Any] = Deferred()
         handlers = {"echo": self._echo, "wait": self._wait, "fail": self._fail, "bug": self._bug}
+        handlers["large"] = self._large
         self.factory = ControlFactory(handlers, self.clock, self.events)
 
     async def _echo(self, arguments: Mapping[str, Any]) -> Any:
@@ -105,6 +118,9 @@ class World:
     async def _wait(self, arguments: Mapping[str, Any]) -> Any:
         self.waiting = Deferred()
         return await self.waiting
+
+    async def _large(self, arguments: Mapping[str, Any]) -> Any:
+        return LARGE
 
     async def _fail(self, arguments: Mapping[str, Any]) -> Any:
         raise ControlError("no such thing")
@@ -123,11 +139,17 @@ class Client:
 
     def __init__(self, protocol: ControlProtocol) -> None:
         self.protocol = protocol
-        self.transport = StringTransport()
+        self.transport = FullTransport()
         protocol.makeConnection(self.transport)
 
     def ask(self, name: str, **arguments: Any) -> None:
         self.protocol.dataReceived(request_line(name, arguments) + b"\n")
+
+    def drain(self) -> None:
+        """Read what there is."""
+        self.transport.clear()
+        if self.transport.producer is not None:
+            self.transport.producer.resumeProducing()
 
     @property
     def answers(self) -> list[dict[str, Any]]:
@@ -159,7 +181,7 @@ def test_requests_are_answered_in_their_order(world: World) -> None:
     assert client.answers == [
         {"result": {"a": 1}},
         {"error": "no such thing"},
-        {"error": "there is no request 'nonsense'; known: bug, echo, fail, wait"},
+        {"error": "there is no request 'nonsense'; known: bug, echo, fail, large, wait"},
     ]
 
 
@@ -173,6 +195,29 @@ def test_nothing_is_read_while_a_request_is_under_way(world: World) -> None:
     assert not client.is_closed, "a request has the time that it needs"
     world.waiting.callback("done")
     assert client.answers == [{"result": "done"}, {"result": {"a": 1}}]
+
+
+def test_a_client_that_does_not_read_is_not_answered_further(world: World) -> None:
+    client = world.connect()
+    client.protocol.dataReceived((request_line("large", {}) + b"\n") * 1_000)
+    assert len(client.answers) == 1, "all of them would be 100 MB"
+    client.drain()
+    assert len(client.answers) == 1
+    client.ask("echo", a=1)
+    world.clock.advance(SILENCE_SECONDS + 1)
+    assert client.is_closed
+    assert client.answers != [{"result": {"a": 1}}]
+
+
+def test_a_client_that_reads_gets_all_answers(world: World) -> None:
+    client, answers = world.connect(), 0
+    client.protocol.dataReceived((request_line("large", {}) + b"\n") * 10)
+    client.ask("echo")
+    for _ in range(10):
+        (answer,) = client.answers
+        answers += answer == {"result": LARGE}
+        client.drain()
+    assert (answers, client.answers) == (10, [{"result": {}}])
 
 
 def test_a_client_that_goes_cancels_its_request(world: World) -> None:

@@ -17,11 +17,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from sftpgw.aio.user_slots import UserSlots
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyRefusal, LoginAttempt, PasswordRefusal
 from sftpgw.auth.checkers import RefusedProof, UndecidedProof, UnfitKey, UnknownName
 from sftpgw.auth.lockout.lockout import Lockout, TooManyCodes
 from sftpgw.auth.lockout.plan import GuessFailure
 from sftpgw.auth.login_credentials import CodeCredentials, KeyCredentials, PasswordCredentials
+from sftpgw.auth.offered_keys import OfferedKey
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.sources.chain import UNDECIDED_KEY
 from sftpgw.model.settings import LockoutSettings, SshSettings
 from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.admission import Refusal
@@ -387,6 +390,38 @@ def test_the_operator_can_end_the_penalties_of_an_address() -> None:
     admission.forgive("no address")
     assert admission.admit(HERE) is Refusal.PENALISED
     admission.forgive(HERE)
+    assert not world.is_refused()
+    world.close()
+
+
+class AwaySource:
+    """An authenticator whose source of users does not answer."""
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        return (LoginMethod.PUBLICKEY, LoginMethod.PASSWORD)
+
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyRefusal:
+        return UNDECIDED_KEY
+
+    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> PasswordRefusal:
+        return PasswordRefusal.UNDECIDED
+
+
+@pytest.mark.parametrize("proof", ["password", "offer", "sign"])
+def test_a_source_that_is_away_costs_a_partner_no_penalty(proof: str) -> None:
+    world = World(ssh=replace(FREE, penalties=SshSettings().penalties))
+    world.factory.portal = make_portal(AwaySource(), lambda user, labels: None)
+    for _ in range(10):
+        client = world.connect()
+        if proof == "password":
+            client.password(b"secret")
+        elif proof == "offer":
+            client.offer(KEY)
+        else:
+            client.sign(KEY)
+        assert len(client.heard(FAILURE)) == 1
+        client.pair.drop()
+        world.clock.advance(0)
     assert not world.is_refused()
     world.close()
 

@@ -200,10 +200,10 @@ class Lockout:
         before, now = self._state.get(pair), self._seconds()
         user_score = None if is_known(before, settings, now) else settings.user_score
         points = points_of(failure, is_new_name=not failures_in_window(before, now))
-        bans = (
-            self._add(pair, failure, user_score),
-            self._add(Subject(pair.address), failure, settings.address_score, points),
-        )
+        bans = [self._add(Subject(pair.address), failure, settings.address_score, points)]
+        if failure is not GuessFailure.BANNED or is_banned(before, now):
+            bans.insert(0, self._add(pair, failure, user_score))
+        # else others have banned the address
         return [ban for ban in bans if ban is not None]
 
     def count_login(self, name: bytes, host: str | None) -> None:

@@ -6,7 +6,8 @@ Must not know: connections, or where standings are kept.
 Rules
 
 1. A failure counts for three subjects: the address (an IPv6 /64 counts as one), the user over all
-   addresses, and the user at this address.
+   addresses, and the user at this address. An attempt in spite of a ban, which was not judged,
+   counts for the address, and for the user there only if that is banned, too.
 2. Failures and points add up in a window, which begins with the first failure. The window is over
    after ``window_seconds``.
 3. A wrong password costs one point, a wrong code two. A name that no user has costs the address

@@ -13,7 +13,9 @@ Rules
    user of the same name. The attempt is undecided then, which is no failure of the client.
 4. An attempt that no source lets in costs a hash of a password at least, as one of a file's user.
 5. No source that verifies passwords is asked about an empty one: services and LDAP servers take it
-   for none, and answer as if nothing had to be checked.
+   for none, and answer as if nothing had to be checked. Nor is it about one with a NUL, which ends
+   a text in C, or about one over `MAX_PASSWORD_BYTES`: a server that ends the connection for it, or
+   answers with an error, would seem to be away. Such passwords are wrong.
 6. No other source is asked about what cannot be the name of a user, such as ``..``: it becomes a
    part of URLs, of names of entries and of prefixes.
 7. Each source is asked once in an attempt, that of files included.
@@ -30,7 +32,13 @@ from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt, Passwo
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.errors import SourceAway
+from sftpgw.model.units import KIB
 from sftpgw.model.users import LoginMethod, User, is_user_name
+
+MAX_PASSWORD_BYTES = 4 * KIB
+"""The longest password that another source is asked about: some take tokens for passwords."""
+
+UNDECIDED_KEY = KeyRefusal(PasswordRefusal.UNDECIDED.value, is_undecided=True)
 
 
 class UserSource(Protocol):
@@ -89,11 +97,13 @@ class SourceChain:
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user of a key, of the first source that knows the name."""
+        refusal = None
         try:
             user, _ = await self._find(attempt, None)
         except SourceAway:
-            user = None
-        return self._records.judge(user, key, attempt)
+            user, refusal = None, UNDECIDED_KEY
+        judged = self._records.judge(user, key, attempt)
+        return refusal or judged
 
     async def user_of_password(
         self, attempt: LoginAttempt, password: bytes
@@ -123,10 +133,15 @@ class SourceChain:
         if name is None or user is not None or not is_user_name(name):
             return user, False
         for source in self._sources:
-            verifies = password is not None and source.verifies_passwords
-            if verifies and not password:
+            asked = password if source.verifies_passwords else None
+            if asked is not None and not _may_be_right(asked):
                 continue
-            user = await source.find(name, attempt.peer_host, password if verifies else None)
+            user = await source.find(name, attempt.peer_host, asked)
             if user is not None:
-                return user, verifies
+                return user, asked is not None
         return None, False
+
+
+def _may_be_right(password: bytes) -> bool:
+    """Whether a source may be asked about a password (rule 5)."""
+    return 0 < len(password) <= MAX_PASSWORD_BYTES and b"\0" not in password

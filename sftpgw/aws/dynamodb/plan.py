@@ -11,6 +11,8 @@ import enum
 import json
 from dataclasses import dataclass
 
+from sftpgw.aio.backoff import random_wait_seconds
+
 MAX_TRIES = 5
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 1.0
@@ -36,6 +38,15 @@ _CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
+
+
+_HINTS = {
+    "AccessDeniedException": "the credentials need dynamodb:GetItem on the table",
+    "ResourceNotFoundException": "see [auth] dynamodb_table and dynamodb_region",
+    "UnrecognizedClientException": "DynamoDB does not know the access key",
+    "InvalidSignatureException": "the secret key is not the one of the access key",
+    "ValidationException": "the table needs the partition key name, a text (S), and no sort key",
+}
 
 
 class Verdict(enum.Enum):
@@ -77,6 +88,16 @@ def fault_of(body: bytes) -> TableFault:
     )
 
 
+def reason_of(status: int, fault: TableFault) -> str:
+    """What DynamoDB has answered, and what to do about it where that is known.
+
+    :param status: the status of HTTP.
+    :param fault: what `fault_of` has found.
+    """
+    text = f"DynamoDB answers {status} {fault.code}: {fault.text}".rstrip(": ")
+    return f"{text}; {_HINTS[fault.code]}" if fault.code in _HINTS else text
+
+
 def judge(status: int, fault: TableFault) -> Verdict:
     """What becomes of an answer.
 
@@ -98,4 +119,6 @@ def wait_seconds(tries: int, random: float) -> float:
     :param tries: how many tries there were.
     :param random: a number in [0, 1).
     """
-    return random * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * float(2**tries))
+    return random_wait_seconds(
+        tries, random, first_seconds=FIRST_WAIT_SECONDS, longest_seconds=LONGEST_WAIT_SECONDS
+    )

@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater
 
 from sftpgw.aws.credentials import CredentialSource
 from sftpgw.aws.dynamodb.items import MAX_NAME_BYTES, NAME, TableUser, read_item
-from sftpgw.aws.dynamodb.plan import MAX_TRIES, Verdict, fault_of, judge, wait_seconds
+from sftpgw.aws.dynamodb.plan import MAX_TRIES, Verdict, fault_of, judge, reason_of, wait_seconds
 from sftpgw.aws.endpoints import ServiceEndpoint
 from sftpgw.aws.signer import ServiceSigner
 from sftpgw.errors import BadAnswer, CredentialsUnavailable, SourceAway
@@ -107,7 +107,7 @@ class TableReader:
             verdict = judge(answer.status, fault)
             if verdict is Verdict.DONE:
                 return answer.body
-            text = f"DynamoDB answers {answer.status} {fault.code}: {fault.text}".rstrip(": ")
+            text = reason_of(answer.status, fault)
             if verdict is Verdict.RENEW and not renewed:
                 renewed = True
                 await self._renew(answer, credentials)

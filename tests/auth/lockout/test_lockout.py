@@ -84,6 +84,20 @@ def test_one_name_is_banned_after_as_many_tries_whether_it_exists_or_not(world: 
         assert [ban.user for ban in world.fail(host=host, failure=failure)] == ["alice"]
 
 
+def test_who_tries_on_while_others_have_banned_the_address_gets_no_ban_of_the_own(
+    world: World,
+) -> None:
+    """The password was not looked at: it may be right each time."""
+    world.lockout.count_login(b"carol", HERE)  # so that connections are accepted
+    for number in range(20):
+        world.fail(name=b"user%d" % number)
+    assert world.bars(name=b"bob") == (False, True)
+    assert world.fail(15, name=b"bob", failure=GuessFailure.BANNED) == []
+    world.now += 600
+    assert world.bars(name=b"bob") == (False, False)
+    assert world.fail(9, name=b"bob") == []
+
+
 def test_attempts_in_spite_of_a_ban_count(world: World) -> None:
     world.fail(10)
     bans = world.fail(10, failure=GuessFailure.BANNED)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.auth.authenticator import KeyGrant, LoginAttempt, PasswordRefusal
 from sftpgw.auth.offered_keys import read_offered_key
-from sftpgw.auth.sources.chain import SourceChain
+from sftpgw.auth.sources.chain import MAX_PASSWORD_BYTES, UNDECIDED_KEY, SourceChain
 from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.errors import SourceAway
 from sftpgw.model.users import User
@@ -78,6 +78,7 @@ class World:
         found = self._now(
             self.chain.user_of_key(attempt(name), read_offered_key(KEY.public().blob()))
         )
+        self.judged = found
         return found.user.mounts[0].key_prefix if isinstance(found, KeyGrant) else None
 
     def _now(self, coroutine: Any) -> Any:
@@ -112,10 +113,22 @@ def test_a_source_that_verifies_passwords_is_given_them_and_others_are_not() -> 
     assert service.asked[3:] == [None]
 
 
-def test_an_empty_password_is_asked_of_none_that_verifies() -> None:
-    service = Source(user("bob", "service/"), verifies=True)
-    assert World(service).by_password(b"bob", b"") is PasswordRefusal.WRONG
+@pytest.mark.parametrize("is_away", [False, True])
+@pytest.mark.parametrize("password", [b"", b"\0", b"right\0", b"x" * (MAX_PASSWORD_BYTES + 1)])
+def test_what_cannot_be_a_password_is_asked_of_none_that_verifies(
+    password: bytes, is_away: bool
+) -> None:
+    service = Source(user("bob", "service/"), verifies=True, is_away=is_away)
+    world = World(service)
+    assert world.by_password(b"bob", password) is PasswordRefusal.WRONG
     assert service.asked == []
+    assert len(world.hashes) == 1
+
+
+def test_a_long_token_may_be_a_password() -> None:
+    service = Source(user("bob", "service/"), verifies=True)
+    World(service).by_password(b"bob", b"x" * MAX_PASSWORD_BYTES)
+    assert service.asked == [b"x" * MAX_PASSWORD_BYTES]
 
 
 def test_a_source_that_is_away_ends_the_search() -> None:
@@ -123,6 +136,7 @@ def test_a_source_that_is_away_ends_the_search() -> None:
     world = World(away, second)
     assert world.by_password(b"bob") is PasswordRefusal.UNDECIDED
     assert world.by_key(b"bob") is None
+    assert world.judged is UNDECIDED_KEY
     assert second.asked == []
     assert len(world.hashes) == 1
 

@@ -9,9 +9,12 @@ from typing import Any
 import boto3
 import pytest
 import pytest_twisted
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Client
 from twisted.web.client import HTTPConnectionPool
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from sftpgw.auth.sources.chain import UserSource
 from sftpgw.errors import SourceAway
@@ -26,6 +29,7 @@ from sftpgw.model.settings import (
 )
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.user_source_trials import try_sources
 from sftpgw.user_sources import asked_sources
 
 REGION = "eu-west-1"
@@ -61,16 +65,25 @@ class MotoTable:
 
     def source(self, **changes: Any) -> UserSource:
         """The source, put together as the gateway does it."""
-        auth = AuthSettings(
-            sources=("file", "dynamodb"),
-            dynamodb_table=self.name,
-            dynamodb_region=REGION,
-            dynamodb_endpoint=self.url,
-            dynamodb_access_key="AK",
-            dynamodb_secret_key="SK",
-            **changes,
-        )
-        settings = Settings(
+        settings = self.settings(**changes)
+        (source,) = asked_sources(settings, self.reactor, self.events, self.pool)
+        return source
+
+    async def findings(self, **changes: Any) -> list[str]:
+        """What ``--check`` finds."""
+        return [str(each) async for each in try_sources(self.settings(**changes), self.reactor)]
+
+    def settings(self, **changes: Any) -> Settings:
+        given: dict[str, Any] = {
+            "sources": ("file", "dynamodb"),
+            "dynamodb_table": self.name,
+            "dynamodb_region": REGION,
+            "dynamodb_endpoint": self.url,
+            "dynamodb_access_key": "AK",
+            "dynamodb_secret_key": "SK",
+        }
+        auth = AuthSettings(**given | changes)
+        return Settings(
             GatewaySettings(),
             StoreSettings(),
             SshSettings(),
@@ -82,8 +95,6 @@ class MotoTable:
                 name, "bucket", given["key_prefix"]
             ),
         )
-        (source,) = asked_sources(settings, self.reactor, self.events, self.pool)
-        return source
 
 
 @pytest.fixture
@@ -153,3 +164,58 @@ async def test_the_last_item_is_used_while_the_table_is_away(table: MotoTable) -
     assert await source.find("alice", "192.0.2.9") is not None
     (facts,) = table.events.facts("user-source-away")
     assert facts["stale"] is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_reads_the_table_as_a_login_does(table: MotoTable) -> None:
+    assert await table.findings() == [f"ok: dynamodb {table.name}: may be read"]
+    table.client.delete_table(TableName=table.name)
+    (line,) = await table.findings()
+    assert line.startswith(f"fault: dynamodb {table.name}: DynamoDB answers 400 ResourceNotFound")
+    assert line.endswith("; see [auth] dynamodb_table and dynamodb_region")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_finds_a_table_with_another_key(table: MotoTable) -> None:
+    table.client.delete_table(TableName=table.name)
+    table.client.create_table(
+        TableName=table.name,
+        AttributeDefinitions=[{"AttributeName": "user", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "user", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    (line,) = await table.findings()
+    assert "ValidationException" in line
+    assert line.endswith("; the table needs the partition key name, a text (S), and no sort key")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_finds_an_endpoint_that_is_away(table: MotoTable) -> None:
+    closed = table.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    number = closed.getHost().port
+    await closed.stopListening()
+    (line,) = await table.findings(dynamodb_endpoint=f"http://127.0.0.1:{number}")
+    assert line.startswith(f"fault: dynamodb {table.name}: ")
+    assert "refused" in line
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_check_asks_a_web_service_for_no_user(table: MotoTable) -> None:
+    asked: list[bytes] = []
+
+    class Service(Resource):
+        isLeaf = True
+
+        def render(self, request: Any) -> bytes:
+            asked.append(request.method + b" " + request.uri)
+            request.setResponseCode(405)
+            return b""
+
+    port = table.reactor.listenTCP(0, Site(Service()), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}"
+    given = {"sources": ("file", "http"), "http_url": f"{url}/users/"}
+    assert await table.findings(**given) == [f"ok: http {url}: answers"]
+    assert asked == [b"OPTIONS /"]
+    await port.stopListening()
+    (line,) = await table.findings(**given)
+    assert line.startswith(f"fault: http {url}: ")

@@ -261,3 +261,18 @@ def test_a_connection_that_is_refused_is_tried_again(world: World) -> None:
     world.faults = [ConnectionRefusedError()] * MAX_CONNECTIONS
     with pytest.raises(SourceAway):
         world.get()
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("AccessDeniedException", "the credentials need dynamodb:GetItem on the table"),
+        ("ResourceNotFoundException", "see [auth] dynamodb_table and dynamodb_region"),
+        ("ConditionalCheckFailedException", "because"),
+    ],
+)
+def test_a_refusal_says_what_to_do_where_that_is_known(world: World, code: str, hint: str) -> None:
+    world.table.script = [refuses(code)]
+    with pytest.raises(SourceAway) as refused:
+        world.get()
+    assert str(refused.value).endswith(hint)
