@@ -49,7 +49,7 @@ from sftpgw.files.quotas.keeper import QuotaKeeper
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong

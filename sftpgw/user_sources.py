@@ -113,7 +113,7 @@ def asked_sources(
     make_user = settings.make_user
     if make_user is None:
         return []
-    network = Network(reactor, pool)
+    network = ServiceNetwork(reactor, pool)
     return [
         _asked_source(name, settings, make_user, network, events=events, rules_of=rules_of)
         for name in settings.auth.sources
@@ -122,7 +122,7 @@ def asked_sources(
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class ServiceNetwork:
     """How services are reached.
 
     :ivar reactor: Twisted's.
@@ -150,7 +150,7 @@ def _asked_source(
     name: str,
     settings: Settings,
     make_user: MakeUser,
-    network: Network,
+    network: ServiceNetwork,
     *,
     events: EventSink,
     rules_of: Callable[[], object],
@@ -214,12 +214,12 @@ def with_role(
     return user
 
 
-def _http_asker(auth: AuthSettings, network: Network) -> Asker:
+def _http_asker(auth: AuthSettings, network: ServiceNetwork) -> Asker:
     token = Path(auth.http_token_file).read_text("utf-8").strip() if auth.http_token_file else ""
     return HttpAsker(auth, http_client(auth, network), token)
 
 
-def http_client(auth: AuthSettings, network: Network) -> ServiceClient:
+def http_client(auth: AuthSettings, network: ServiceNetwork) -> ServiceClient:
     """The client of the web service that knows users.
 
     :param auth: ``[auth]``.
@@ -231,11 +231,11 @@ def http_client(auth: AuthSettings, network: Network) -> ServiceClient:
     return ServiceClient(agent, network.reactor, auth.http_timeout_seconds, "[auth] http_timeout")
 
 
-def _table_asker(settings: Settings, network: Network) -> Asker:
+def _table_asker(settings: Settings, network: ServiceNetwork) -> Asker:
     return TableAsker(table_reader(settings, network))
 
 
-def table_reader(settings: Settings, network: Network) -> TableReader:
+def table_reader(settings: Settings, network: ServiceNetwork) -> TableReader:
     """What reads the table of users.
 
     :param settings: the whole configuration.

@@ -11,6 +11,8 @@ import enum
 import json
 from dataclasses import dataclass
 
+from sftpgw.aio.backoff import random_wait_seconds
+
 MAX_TRIES = 5
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 1.0
@@ -127,4 +129,6 @@ def wait_seconds(tries: int, random: float) -> float:
     :param tries: how many tries there were.
     :param random: a number in [0, 1).
     """
-    return random * min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * float(2**tries))
+    return random_wait_seconds(
+        tries, random, first_seconds=FIRST_WAIT_SECONDS, longest_seconds=LONGEST_WAIT_SECONDS
+    )
