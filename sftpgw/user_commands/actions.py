@@ -31,7 +31,7 @@ from sftpgw.config.ini_edits import (
     without_section,
 )
 from sftpgw.config.ini_file import Faults, Section
-from sftpgw.config.users_editor import EditRefused
+from sftpgw.config.users_editor import EditRefused, NoSuchUser
 from sftpgw.user_commands.foreign_users import ForeignUser
 from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP, needs_code
 
@@ -295,7 +295,7 @@ class UserActions:
     def _file_of(self, name: str) -> Path:
         file = self._editor.file_of(name)
         if file is None or name.startswith("*"):
-            raise EditRefused(f"there is no user {name}")
+            raise NoSuchUser(name)
         return file
 
     def _edit(self, name: str, change: Callable[[str], str]) -> None:
