@@ -32,7 +32,7 @@ from sftpgw.model.settings import (
     AuthSettings,
     Settings,
 )
-from sftpgw.user_sources import Network, http_client, ldap_servers, table_reader
+from sftpgw.user_sources import ServiceNetwork, http_client, ldap_servers, table_reader
 from sftpgw.wire.ldap import ANY_ATTRIBUTE_FILTER as ANY_ENTRY
 from sftpgw.wire.ldap import NO_ATTRIBUTES, Scope, Search
 
@@ -46,7 +46,7 @@ async def try_sources(settings: Settings, reactor: Any) -> AsyncIterator[Finding
     :param settings: the whole configuration.
     :param reactor: Twisted's.
     """
-    network = Network(reactor, HTTPConnectionPool(reactor, persistent=False))
+    network = ServiceNetwork(reactor, HTTPConnectionPool(reactor, persistent=False))
     trials = {
         HTTP_SOURCE: lambda: _try_http(settings.auth, network),
         LDAP_SOURCE: lambda: _try_ldap(settings.auth, reactor),
@@ -58,7 +58,7 @@ async def try_sources(settings: Settings, reactor: Any) -> AsyncIterator[Finding
                 yield finding
 
 
-async def _try_http(auth: AuthSettings, network: Network) -> AsyncIterator[Finding]:
+async def _try_http(auth: AuthSettings, network: ServiceNetwork) -> AsyncIterator[Finding]:
     """Ask the server what it can do, without a user: OPTIONS is no question about one.
 
     Any answer will do: the service need not know the method.
@@ -76,7 +76,7 @@ async def _try_http(auth: AuthSettings, network: Network) -> AsyncIterator[Findi
     yield _finding(what, fault, "answers")
 
 
-async def _try_table(settings: Settings, network: Network) -> AsyncIterator[Finding]:
+async def _try_table(settings: Settings, network: ServiceNetwork) -> AsyncIterator[Finding]:
     """Read an item that is not there, as a login does."""
     auth, fault = settings.auth, ""
     try:

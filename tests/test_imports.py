@@ -68,6 +68,7 @@ PURE = frozenset(
     {
         "wire",
         "aio.active_weights",
+        "aio.backoff",
         "aio.fair_order",
         "aio.lru",
         "buffers.byte_queue",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -35,7 +36,9 @@ class SharedLRU(Generic[K, V]):
     """A dict of bounded size for several owners, who cannot push out each other's entries.
 
     A new entry takes the place of the least recently used one of its own owner, if that owner has a
-    fair share of the entries or more, else of the owner that has most by weight.
+    fair share of the entries or more, else of the owner that has most by weight. That one is found
+    in a heap, which is made when it is needed first: there may be as many owners as entries. What
+    it says of an owner is out of date once the owner has less.
 
     :param max_entries: how many entries it keeps.
     :param weight_of: returns the weight of an owner.
@@ -48,6 +51,8 @@ class SharedLRU(Generic[K, V]):
         self._weights = ActiveWeights(weight_of)  # of the owners that have entries
         self._owners: dict[K, str] = {}
         self._entries: dict[str, OrderedDict[K, V]] = {}
+        self._most: list[tuple[float, int, str]] = []  # how much each has, less than 0; a turn
+        self._turns = 0
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -81,6 +86,8 @@ class SharedLRU(Generic[K, V]):
             entries = self._entries[owner] = OrderedDict()
             self._weights.add(owner)
         entries[key] = value
+        if self._most:
+            self._note(owner)
 
     def pop(self, key: K) -> None:
         """Forget an entry, if there is one."""
@@ -93,9 +100,7 @@ class SharedLRU(Generic[K, V]):
         owner = newcomer
         own, weights = len(self._entries.get(newcomer, ())), self._weights
         if own < weights.share(newcomer, len(self._owners)):
-            owner = max(
-                self._entries, key=lambda each: len(self._entries[each]) / weights.weight(each)
-            )
+            owner = self._owner_of_most()
         key, _ = self._entries[owner].popitem(last=False)
         del self._owners[key]
         self._drop_if_empty(owner)
@@ -104,3 +109,31 @@ class SharedLRU(Generic[K, V]):
         if not self._entries[owner]:
             del self._entries[owner]
             self._weights.remove(owner)
+
+    def _owner_of_most(self) -> str:
+        most = self._most
+        if not most:
+            self._turns = len(self._entries)
+            most += ((self._rank(each), turn, each) for turn, each in enumerate(self._entries))
+            heapify(most)
+        while True:
+            noted, turn, owner = most[0]
+            rank = self._rank(owner)
+            if noted == rank:
+                return owner
+            if noted < rank < 0:
+                heapreplace(most, (rank, turn, owner))
+            else:
+                heappop(most)  # it has nothing, or more, which was noted later
+
+    def _note(self, owner: str) -> None:
+        """An owner has more than before."""
+        if len(self._most) > 2 * len(self._entries) + 8:
+            self._most.clear()
+            return
+        self._turns += 1
+        heappush(self._most, (self._rank(owner), self._turns, owner))
+
+    def _rank(self, owner: str) -> float:
+        entries = self._entries.get(owner)
+        return -len(entries) / self._weights.weight(owner) if entries else 0.0

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import NoSuchFile, ObjectChanged
 from sftpgw.files.tree import Tree
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings

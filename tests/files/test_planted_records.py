@@ -16,8 +16,9 @@ from sftpgw.files.renames import journal
 from sftpgw.files.renames.plan import LEASE_SECONDS, Intent, intent_text, parse_intent, parse_page
 from sftpgw.files.renames.recovery import FIRST_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.files.uploads.suspended.plan import parse_record, record_name
-from sftpgw.files.uploads.suspended.storage import SHOWN_BYTES, SuspendedExpiry, shown_large
+from sftpgw.files.uploads.suspended.storage import SHOWN_BYTES, shown_large
 from sftpgw.model import records
 from sftpgw.model.settings import FilesSettings, OnDisconnect
 from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName, ObjectProperties

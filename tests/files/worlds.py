@@ -28,7 +28,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.subsystem import Subsystem
 from sftpgw.model.users import User

@@ -42,8 +42,8 @@ from sftpgw.model.users import User
 MAX_ANSWERS = 10_000
 """How many answers are remembered, and how many refusals."""
 
-MakeUser = Callable[[str, GivenUser], User]
-"""Judges what a source says. Raises `BadAnswer`."""
+UserOfAnswer = Callable[[str, GivenUser], User]
+"""Makes the user of this name of what a source says. Raises `BadAnswer`."""
 
 _Key = tuple[str, str, bytes]
 
@@ -116,21 +116,21 @@ class AskedUserSource:
 
     :param name: which source it is, as ``[auth] sources`` names it.
     :param asker: asks.
-    :param make_user: makes a user of an answer.
+    :param user_of_answer: makes a user of an answer.
     :param times: how long answers count.
     :param clock: tells how old answers are.
     :param events: takes what is wrong with the source.
     :param secret: makes the digests of passwords; random, and kept nowhere.
     :param kind: what the answers depend on.
-    :param rules_of: returns another object once `make_user` makes other users of the same answers,
-        since files of users have changed.
+    :param rules_of: returns another object once `user_of_answer` makes other users of the same
+        answers, since files of users have changed.
     """
 
     def __init__(
         self,
         name: str,
         asker: Asker,
-        make_user: MakeUser,
+        user_of_answer: UserOfAnswer,
         times: AnswerTimes,
         *,
         clock: Clock,
@@ -142,7 +142,7 @@ class AskedUserSource:
         self._rules_of = rules_of
         self._name = name
         self._asker = asker
-        self._make_user = make_user
+        self._user_of_answer = user_of_answer
         self._times = times
         self._clock = clock
         self._events = events
@@ -261,7 +261,7 @@ class AskedUserSource:
     def _answer(self, key: _Key, said: GivenUser | None, seconds: float) -> _Answer:
         """:raises BadAnswer: no user can be made of it"""
         name, _, digest = key
-        user = None if said is None else self._make_user(name, said)
+        user = None if said is None else self._user_of_answer(name, said)
         if user is not None and digest:
             user = replace(user, is_of_password=True)
         return _Answer(user, seconds, said, self._rules_of())

@@ -106,21 +106,25 @@ class KeptPlace:
         """
         every_seconds = SYNC_SECONDS if self.account.is_known else ROUND_SECONDS
         is_due = now_seconds - self.synced_seconds >= every_seconds
-        is_wanted = self.is_used or not self.account.is_known or self._has_to_tell
+        is_asked_for = self.is_used or not self.account.is_known
+        is_wanted = self._has_to_tell or (is_asked_for and not self._is_idle(now_seconds))
         return is_due and not self.is_busy and is_wanted
+
+    def _is_idle(self, now_seconds: float) -> bool:
+        return not self.account.grants and now_seconds - self.used_seconds >= IDLE_SECONDS
 
     @property
     def _has_to_tell(self) -> bool:
-        return self.records.must_write(self.own_record())
+        """Before the first count there is nothing to add to, and the first one finds all."""
+        return self.account.is_known and self.records.must_write(self.own_record())
 
     def may_be_forgotten(self, now_seconds: float) -> bool:
         """Whether nothing is lost with it.
 
         :param now_seconds: the time.
         """
-        is_idle = now_seconds - self.used_seconds >= IDLE_SECONDS
-        is_under_way = self.is_busy or self.is_counting or bool(self.account.grants)
-        return is_idle and not is_under_way and not self._has_to_tell
+        is_under_way = self.is_busy or self.is_counting
+        return self._is_idle(now_seconds) and not is_under_way and not self._has_to_tell
 
 
 class QuotaKeeper:

@@ -27,8 +27,6 @@ Requests are also sent again elsewhere, when it is not the same request any more
 object's new key; in `Copier` a copy in parts begins anew, without checksums. And
 `ResumableGet.next_request` makes the request of each attempt that this module allows: for the
 bytes that are still missing.
-
-https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 from __future__ import annotations
@@ -36,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sftpgw.aio.backoff import random_wait_seconds
 from sftpgw.errors import NoSuchObject, StoreError, StoreUnavailable
 from sftpgw.s3.error_codes import (
     ERROR_BY_STATUS,
@@ -192,7 +191,10 @@ class RetryPlan:
         return TryAgain(0.0, remedy)
 
     def _wait_seconds(self, fault: Fault) -> float:
-        # The exponent is bounded, not only its result: 2.0**5000 is an OverflowError.
-        doublings = min(self._failures - 1, 20)
-        bound = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0**doublings)
-        return max(self._random() * bound, fault.retry_after_seconds)
+        wait_seconds = random_wait_seconds(
+            self._failures - 1,
+            self._random(),
+            first_seconds=FIRST_WAIT_SECONDS,
+            longest_seconds=LONGEST_WAIT_SECONDS,
+        )
+        return max(wait_seconds, fault.retry_after_seconds)

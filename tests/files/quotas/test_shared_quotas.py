@@ -99,6 +99,33 @@ class TestAgreement:
         assert counted[1]["corrected_bytes"] == 4 * MIB
         assert counted[1]["corrected_files"] == 1
 
+    def test_what_one_replaces_and_the_other_removes_does_not_void_the_quota(
+        self, fleet: Fleet
+    ) -> None:
+        """The first one believes each time that it replaces the file, which the other has removed.
+
+        So the removals alone would count, and the figures get smaller with each of them.
+        """
+        first, second = fleet.trees
+        put(first, b"kept", 8 * MIB)
+        for _ in range(6):
+            put(first, b"again", 2 * MIB)
+            fleet.advance(ROUND)
+            result_of(second.remove_file(b"again"))
+            fleet.advance(ROUND)
+        for _ in range(2):
+            fleet.used()
+            fleet.advance(ROUND)
+        assert fleet.used() == [8 * MIB] * 2
+
+    def test_one_that_replaces_files_alone_counts_no_sooner(self, one: GatewayInMemory) -> None:
+        tree = one.tree(ALICE)
+        for _ in range(20):
+            put(tree, b"again", 2 * MIB)
+            one.clock.advance(ROUND)
+        assert used(tree)[0] == 2 * MIB
+        assert len(one.events.facts("quota-counted")) == 1
+
     def test_a_gateway_that_ends_has_told_what_it_stored(self, fleet: Fleet) -> None:
         put(fleet.trees[0], b"a", 4 * MIB)
         result_of(fleet.gateways[0].quotas.stop())
@@ -269,6 +296,22 @@ class TestBounds:
         assert one.store.requests.total() == requests
         assert one.quotas.account(PLACE) is not before
         assert used(tree)[0] == 4 * KIB, "what it had told under its first name counts on"
+
+    @pytest.mark.parametrize("operation", ["list", "put"])
+    def test_a_place_that_cannot_be_counted_is_forgotten(
+        self, one: GatewayInMemory, operation: str
+    ) -> None:
+        """Else a bucket that is gone would be asked for every five seconds, for ever."""
+        one.store.fail(operation, AccessDenied("no"), times=5_000)
+        before = one.quotas.account(PLACE)
+        for _ in range(int(IDLE_SECONDS / 5) + 10):
+            one.clock.advance(5)
+        assert not before.is_known
+        requests = one.store.requests.total()
+        for _ in range(100):
+            one.clock.advance(5)
+        assert one.store.requests.total() == requests
+        assert one.quotas.account(PLACE) is not before
 
     def test_requests_do_not_grow_with_files(self, one: GatewayInMemory) -> None:
         tree = one.tree(ALICE)

@@ -15,6 +15,9 @@ Rules
    interest to other processes.
 4. Where it is not known what a file replaces, it counts as new and *doubtful*. The next count takes
    the doubt away.
+5. What a file replaces is *believed*: another process may have removed it, and has told that. Then
+   it is taken off twice. So, as long as others change something here, much that is believed is a
+   reason to count early: else the figures could get smaller and smaller, and the quota void.
 """
 
 from __future__ import annotations
@@ -30,9 +33,10 @@ from sftpgw.model.units import MIB
 EARLY_SECONDS = 60.0
 """So soon a count may follow the last one, if there is a reason."""
 
-DOUBTFUL_SHARE = 10
+UNSURE_SHARE = 10
 """A tenth of what is stored, if it is doubtful, is a reason to count early where a quota is nearly
-used up. Elsewhere most doubtful files are just new."""
+used up. Elsewhere most doubtful files are just new. The same share, if it is believed to be
+replaced, is one wherever other processes change something."""
 
 
 class ClosedCount:
@@ -77,6 +81,7 @@ class PlaceAccount:
         self._history = DeltaHistory()
         self._base = NOTHING_STORED
         self._doubts = NOTHING_STORED
+        self._believed = NOTHING_STORED
         self._running: RunningCount | None = None
 
     # Questions.
@@ -123,10 +128,12 @@ class PlaceAccount:
 
     def note_tight(self) -> None:
         """A quota is nearly used up: from now on it matters if much is doubtful."""
-        limit_bytes = max(MIB, self.used.size_bytes // DOUBTFUL_SHARE)
-        limit_files = max(10, self.used.files // DOUBTFUL_SHARE)
-        if self._doubts.size_bytes > limit_bytes or self._doubts.files > limit_files:
-            self.is_questioned = True
+        self.is_questioned |= self._is_much(self._doubts)
+
+    def _is_much(self, unsure: Usage) -> bool:
+        limit_bytes = max(MIB, self.used.size_bytes // UNSURE_SHARE)
+        limit_files = max(10, self.used.files // UNSURE_SHARE)
+        return unsure.size_bytes > limit_bytes or unsure.files > limit_files
 
     # What this process does.
 
@@ -145,6 +152,8 @@ class PlaceAccount:
             self._running.change(key, before, after, is_doubtful=is_doubtful)
         if is_doubtful:
             self._doubts += after
+        if after:  # what is removed was looked at just before
+            self._believed += before
         self._history.add(after - before, now_seconds)
 
     def adjust(self, delta: Usage, now_seconds: float) -> None:
@@ -162,6 +171,7 @@ class PlaceAccount:
     def begin_count(self) -> RunningCount:
         """This process counts the place from now on."""
         self._running = RunningCount()
+        self._believed = NOTHING_STORED
         return self._running
 
     def close_count(self, generation: str, began_seconds: float, now_seconds: float) -> ClosedCount:
@@ -204,7 +214,7 @@ class PlaceAccount:
         if record.generation == self.generation:
             return
         self._begin_generation(record, self._history.at(record.began_seconds))
-        self._doubts = NOTHING_STORED
+        self._doubts = self._believed = NOTHING_STORED
 
     def _begin_generation(self, record: CountRecord, base: Usage) -> None:
         self.generation = record.generation
@@ -222,8 +232,7 @@ class PlaceAccount:
 
         :param records: their records.
         """
-        total = NOTHING_STORED
-        for record in records:
-            if record.generation == self.generation:
-                total += record.changed
-        self.others = total
+        told = [record.changed for record in records if record.generation == self.generation]
+        self.others = sum(told, NOTHING_STORED)
+        if told and self._is_much(self._believed):
+            self.is_questioned = True

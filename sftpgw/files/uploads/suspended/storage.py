@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.parallel import in_parallel
 from sftpgw.errors import (
     AccessDenied,
@@ -40,7 +39,6 @@ from sftpgw.errors import (
     Unsupported,
 )
 from sftpgw.files.existence import is_stored
-from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.housekeeping.state_objects import (
     MAX_TEXT_BYTES,
     StateObject,
@@ -58,9 +56,7 @@ from sftpgw.files.uploads.suspended.plan import (
     parse_record,
     record_name,
     record_text,
-    records_prefix,
 )
-from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.upload_events import (
     ClaimLeftBehind,
@@ -87,9 +83,6 @@ from sftpgw.model.units import KIB, MIB
 
 CONCURRENCY = 16
 """How many records are read at the same time."""
-
-MAX_READ = 10_000
-"""How many records the expiry remembers, at 0.5 KiB each."""
 
 SMALL_BYTES = 64 * KIB
 """A record of 800 parts. Larger ones are read one after the other."""
@@ -437,64 +430,6 @@ class SuspendedUploads:
             return False
         await self._records.write(record, suspended)
         return True
-
-
-class SuspendedExpiry:
-    """Aborts suspended uploads that were not resumed in time.
-
-    :param store: where the records are.
-    :param state_prefix_of: returns the prefix of the gateway's own keys in a bucket.
-    :param keep_seconds: how long a suspended upload stays.
-    :param clock: the process's clock.
-    :param events: told of uploads that are aborted.
-    """
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        state_prefix_of: Callable[[str], str],
-        keep_seconds: float,
-        clock: Clock,
-        events: EventSink,
-    ) -> None:
-        self._store = store
-        self._state_prefix_of = state_prefix_of
-        self._keep_seconds = keep_seconds
-        self._clock = clock
-        self._records = SuspendedRecords(store, state_prefix_of, events)
-        self._read: LRUDict[tuple[ObjectName, str], MultipartUpload | None] = LRUDict(MAX_READ)
-
-    async def expire(self, bucket: str) -> frozenset[MultipartUpload]:
-        """Look at all records of a bucket; returns the uploads that stay.
-
-        A version of a record is read once, mostly: the sweeper asks again for each page of uploads.
-
-        :raises StoreError: the store refuses, or is away: the uploads that stay are not known.
-        """
-        left: set[MultipartUpload] = set()
-        async for page in all_pages(
-            self._store, bucket, records_prefix(self._state_prefix_of(bucket))
-        ):
-            for record in page.objects:
-                left |= await self._examine(record)
-        return frozenset(left)
-
-    async def _examine(self, record: ObjectInfo) -> set[MultipartUpload]:
-        is_old = self._clock.seconds() - record.modified_seconds > self._keep_seconds
-        version = record.name, record.etag
-        if not is_old and version in self._read:
-            upload = self._read.get(version)
-            return set() if upload is None else {upload}
-        found = await self._records.read_or_raise(record.name)
-        if found is None:
-            self._read.put(version, None)
-            if is_old:
-                await self._store.delete(record.name, if_match=record.etag)
-            return set()
-        self._read.put(version, found.upload)
-        if is_old and await self._records.drop(found, reason="expired"):
-            return set()
-        return {found.upload}
 
 
 def shown_large(records: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:

@@ -25,7 +25,7 @@ from sftpgw.errors import (
 from sftpgw.files.housekeeping.sweeper import Sweeper, Target
 from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
 from sftpgw.files.tree import Tree
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.files.uploads.upload import SUSPEND_SECONDS, Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
 from sftpgw.model.mounts import Permission
