@@ -20,6 +20,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -29,8 +30,8 @@ from sftpgw.model.clock import Clock
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.store_events import BucketUnusable, S3RequestRetried
 from sftpgw.model.mounts import Mount, Permission
+from sftpgw.model.settings import FILE_SOURCE, Settings, StoreSettings
 from sftpgw.model.settings import Probe as ProbeChoice
-from sftpgw.model.settings import Settings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
 
 LOOK_SECONDS = 10.0
@@ -41,6 +42,8 @@ MOST_PREFIXES = 20
 
 TRIAL = ".sftpgw-check"
 """The name of an upload that is created and aborted under a user's prefix."""
+
+_WILDCARDS = frozenset("*?[")
 
 _HINTS = {
     "InvalidAccessKeyId": "the store does not know access_key",
@@ -134,8 +137,18 @@ def mounts_of(settings: Settings) -> Iterator[Mount]:
 
 
 def buckets_of(settings: Settings) -> tuple[str, ...]:
-    """The users' buckets, each once, in alphabetical order."""
-    return tuple(sorted({mount.bucket for mount in mounts_of(settings)}))
+    """The users' buckets as far as settings tell, each once, in alphabetical order.
+
+    Where users come from other sources than files, these are also the names in ``allowed_buckets``
+    that are no patterns, and ``bucket`` of ``[s3]`` if it is allowed.
+    """
+    found = {mount.bucket for mount in mounts_of(settings)}
+    if settings.auth.sources != (FILE_SOURCE,):
+        allowed, default = settings.auth.allowed_buckets, settings.s3.bucket
+        found |= {name for name in allowed if not _WILDCARDS & set(name)}
+        if default and (not allowed or any(fnmatchcase(default, each) for each in allowed)):
+            found.add(default)
+    return tuple(sorted(found))
 
 
 async def look_at_bucket(
@@ -247,12 +260,15 @@ async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, repo
 
 
 def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[Mount]]]:
-    """The first prefixes in a bucket that are users', each with its mounts."""
+    """The first prefixes in a bucket that are users', each with its mounts.
+
+    Of a bucket of which only users of services and directories have prefixes, it is the whole.
+    """
     found: dict[str, list[Mount]] = {}
     for mount in mounts_of(settings):
         if mount.bucket == bucket:
             found.setdefault(mount.key_prefix, []).append(mount)
-    return islice(found.items(), MOST_PREFIXES)
+    return islice((found or {"": []}).items(), MOST_PREFIXES)
 
 
 def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> tuple[Level, str]:

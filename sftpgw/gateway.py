@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -40,6 +40,7 @@ from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.control.ban_requests import BanRequests
 from sftpgw.control.control_service import ControlService
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.housekeeping.housekeeper import Housekeeper
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
@@ -140,8 +141,8 @@ class Gateway:
         )
         self._shared = self._make_shared()
         self._look: Deferred[None] | None = None
-        self._sweeper = self._make_sweeper()
-        self._rename_recovery = self._make_rename_recovery()
+        sweeper, recovery = self._make_sweeper(), self._make_rename_recovery()
+        self._housekeeper = Housekeeper(settings.store_of, sweeper, recovery)
         self._sessions = AccountSessions(lambda: self.factory.connections)
         self._trust = settings.key_trust
         sources = live_sources(self._users, settings, reactor, self._events)
@@ -231,7 +232,7 @@ class Gateway:
             self._events,
         )
         return Sweeper(
-            targets_of(settings.store_of, settings.users.values()),
+            targets_of(settings.store_of, settings.users.values(), buckets_of(settings)),
             store=self._store,
             transfers=self._shared.transfers,
             clock=self._reactor,
@@ -278,7 +279,7 @@ class Gateway:
     def _follow_changes(self, changes: UserChanges) -> Steps[int]:
         """Sweep and recover what new users have; end sessions that do not fit any more."""
         for first in range(0, len(changes.fresh), STEP_USERS):
-            self._look_after(changes.fresh[first : first + STEP_USERS])
+            self._housekeeper.add(changes.fresh[first : first + STEP_USERS])
             yield
         if self._settings.auth.on_change is OnChange.KEEP:
             return 0
@@ -289,12 +290,6 @@ class Gateway:
             ended += yield from self._sessions.end_revoked(lambda key: is_revoked(key, revoked))
         return ended
 
-    def _look_after(self, users: Sequence[User]) -> None:
-        """Sweep and recover what these users have, from now on."""
-        self._sweeper.add_targets(targets_of(self._settings.store_of, users))
-        buckets = {mount.bucket for user in users for mount in user.mounts}
-        self._rename_recovery.add_buckets(sorted(buckets))
-
     async def _end_expired(self) -> None:
         await self._in_turns(self._sessions.end_expired(time.time()))
 
@@ -303,15 +298,13 @@ class Gateway:
             raise UnauthorizedLogin("the account has changed during the login")
         avatar = Session(self._shared, user, labels).avatar()
         self._sessions.began(avatar, user)
-        if user.source:  # of whom nothing was known before
-            self._look_after([user])
+        self._housekeeper.on_session(user)
         return avatar
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
         self._look_around()
-        self._sweeper.start()
-        self._rename_recovery.start()
+        self._housekeeper.start()
         if self._reloader is not None:
             self._reloader.start()
         self._expiry.start()
@@ -364,8 +357,7 @@ class Gateway:
             self._reloader.stop()
         self._expiry.stop()
         self._rechecker.stop()
-        self._sweeper.stop()
-        self._rename_recovery.stop()
+        self._housekeeper.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.emit(
             Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)

@@ -21,7 +21,7 @@ from sftpgw.auth.authorized_keys import read_authorities, read_authorized_key
 from sftpgw.auth.passwords import check_password_hash
 from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.auth.sources.ldap_source import GROUP_PLACEHOLDERS, USER_PLACEHOLDERS
-from sftpgw.aws.endpoints import Endpoints
+from sftpgw.aws.endpoints import Endpoints, check_region
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
 from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
@@ -112,7 +112,7 @@ def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
         bucket_check=_bucket_check,
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
-        key_files=KeyFileReaders(read_authorities, read_revoked_keys, LDAP_READERS),
+        key_files=KeyFileReaders(read_authorities, read_revoked_keys, LDAP_READERS, check_region),
         role_check=_check_role,
     )
 

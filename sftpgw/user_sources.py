@@ -43,7 +43,7 @@ from sftpgw.auth.sources.live import LiveUsers
 from sftpgw.auth.sources.questions import GivenUser
 from sftpgw.auth.sources.table_source import TableAsker
 from sftpgw.aws.credentials import credential_source
-from sftpgw.aws.dynamodb.table_place import table_place
+from sftpgw.aws.dynamodb.table_place import TABLE_KEYS, table_place
 from sftpgw.aws.dynamodb.table_reader import TIMEOUT_KEY, TableReader
 from sftpgw.aws.endpoints import service_endpoint
 from sftpgw.aws.session_policy.plan.role_requests import check_roles
@@ -51,6 +51,7 @@ from sftpgw.aws.session_policy.plan.transfer_policy import filled_policy
 from sftpgw.aws.signer import ServiceSigner
 from sftpgw.errors import BadAnswer, ConfigError, NoSessionPolicy
 from sftpgw.http.certificates import Authorities, AuthoritiesUnusable, VerifyingPolicy
+from sftpgw.http.quiet_endpoint import QuietEndpoint, quiet_pool
 from sftpgw.http.service_client import ServiceClient
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import (
@@ -91,8 +92,7 @@ def live_sources(
     if settings.make_user is None:
         return []
     live = replace(settings, make_user=users.make)
-    pool = HTTPConnectionPool(reactor)
-    return asked_sources(live, reactor, events, pool, lambda: users.make_user)
+    return asked_sources(live, reactor, events, quiet_pool(reactor), lambda: users.make_user)
 
 
 def asked_sources(
@@ -248,7 +248,7 @@ def table_reader(settings: Settings, network: ServiceNetwork) -> TableReader:
         auth.dynamodb_table,
         service_endpoint(DYNAMODB_SOURCE, place),
         client=ServiceClient(agent, reactor, seconds, TIMEOUT_KEY),
-        credentials=credential_source(place, deferToThread, reactor),
+        credentials=credential_source(place, deferToThread, reactor, TABLE_KEYS),
         signer=ServiceSigner(time.time),
         clock=reactor,
         random=random.random,
@@ -292,7 +292,9 @@ def _ldap_server(url: str, auth: AuthSettings, policy: VerifyingPolicy, reactor:
 
     def connect() -> Deferred[LdapConnection]:
         wrapped = wrapClientTLS(creator(), endpoint) if is_tls else endpoint
-        connecting: Deferred[LdapConnection] = connectProtocol(wrapped, LdapConnection())
+        connecting: Deferred[LdapConnection] = connectProtocol(
+            QuietEndpoint(wrapped), LdapConnection()
+        )
         return connecting
 
     return LdapServer(url, connect, creator if auth.ldap_starttls and not is_tls else None)

@@ -14,6 +14,7 @@ from sftpgw.checks import (
     Finding,
     Level,
     RetryReporter,
+    buckets_of,
     check_buckets,
     look_at_buckets,
 )
@@ -21,6 +22,7 @@ from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, 
 from sftpgw.model.events.store_events import S3RequestFacts, S3RequestFailed, S3RequestRetried
 from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import (
+    AuthSettings,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -69,6 +71,31 @@ def found(settings: Settings, store: FakeStore, able: Capabilities | StoreError 
     done.addBoth(results.append)
     assert results == [None]
     return lines
+
+
+def with_sources(*sources: str, allowed: tuple[str, ...] = (), bucket: str = "here") -> Settings:
+    auth = AuthSettings(sources=sources, allowed_buckets=allowed)
+    settings = settings_of(User.with_home("alice", "of-files", ""))
+    return replace(settings, auth=auth, s3=replace(settings.s3, bucket=bucket))
+
+
+def test_buckets_that_only_users_of_other_sources_have_are_known_as_far_as_settings_tell() -> None:
+    assert buckets_of(with_sources("file", allowed=("named",))) == ("of-files",)
+    assert buckets_of(with_sources("file", "ldap")) == ("here", "of-files")
+    patterns = ("named", "partner-*", "a?", "[ab]")
+    assert buckets_of(with_sources("file", "http", allowed=patterns)) == ("named", "of-files")
+    assert buckets_of(with_sources("file", "http", allowed=("h*",))) == ("here", "of-files")
+    assert buckets_of(with_sources("file", "http", bucket="")) == ("of-files",)
+
+
+def test_a_bucket_of_users_of_other_sources_whose_head_is_refused_is_not_passed_over() -> None:
+    settings = replace(with_sources("ldap"), users=MappingProxyType({}))
+    store = FakeStore(buckets=("here",))
+    store.fail("head_bucket", AccessDenied("", status=403))
+    store.fail("list", AccessDenied("no", code="AccessDenied", status=403))
+    assert found(settings, store)[0] == (
+        "note: bucket here: the whole bucket: may not be listed: AccessDenied: no"
+    )
 
 
 def findings(declared: Capabilities, able: Capabilities, *buckets: str) -> list[str]:

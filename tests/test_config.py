@@ -539,7 +539,10 @@ def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
     assert faults == [
         "sftpgw.ini:1: comes before any [section]; move it into one",
         f"sftpgw.ini:4: {NO_LINE}",
-        "sftpgw.ini:5: [s3] bucket: comes again; keep one (the first is in line 3)",
+        (
+            "sftpgw.ini:5: [s3] bucket: comes again; keep one (the first is in line 3); "
+            "further lines of a value are below its first one, indented"
+        ),
         f"sftpgw.ini:10: {NO_LINE}",
         "sftpgw.ini:8: [s3]: comes again; keep one (the first is in line 2)",
         "sftpgw.ini:12: [ssh] auth_tries: '0' is not a whole number from 1 to 100",

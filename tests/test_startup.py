@@ -134,3 +134,35 @@ def test_users_without_a_possible_role_are_faults_of_the_start(tmp_path: Path) -
     assert read_settings(str(path)).users["al"].role == AssumedRole(
         "arn:aws:iam::123456789012:role/partner-al"
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "s3_region", "why"),
+    [
+        ("", "eu-west-1", ""),
+        ("dynamodb_region = us-gov-west-1", "garage", ""),
+        ("dynamodb_region = ap-future-7", "garage", ""),
+        ("dynamodb_region = moon\ndynamodb_endpoint = http://127.0.0.1:1", "garage", ""),
+        ("dynamodb_region = moon", "eu-west-1", "'moon' is not a region of AWS"),
+        ("", "garage", "is missing; [s3] region will not do: 'garage' is not a region of AWS"),
+    ],
+)
+def test_a_table_is_in_a_region_that_aws_has(
+    tmp_path: Path, lines: str, s3_region: str, why: str
+) -> None:
+    (tmp_path / "users.ini").write_text("")
+    config = tmp_path / "sftpgw.ini"
+    config.write_text(
+        f"[gateway]\nhost_keys = {tmp_path}/ssh_host_ed25519_key\ncreate_host_keys = yes\n"
+        f"[s3]\nregion = {s3_region}\n"
+        f"[auth]\nsources = dynamodb\ndynamodb_table = users\n{lines}\n"
+    )
+    try:
+        read_settings(str(config))
+    except ConfigError as error:
+        faults = list(error.faults)
+    else:
+        faults = []
+    assert len(faults) == bool(why), faults
+    assert all("sftpgw.ini" in fault for fault in faults)
+    assert all(f"[auth] dynamodb_region: {why}" in fault for fault in faults), faults

@@ -71,24 +71,31 @@ class CredentialSource(Protocol):
         """
 
 
-NONE_FOUND = (
-    "no credentials were found; set access_key and secret_key in [s3], or provide them by the "
-    "usual AWS chain: environment, profile, web identity, ECS, EC2"
-)
+def none_found(keys: str) -> str:
+    """What to do where there are no credentials.
+
+    :param keys: the settings that would have them, and their section.
+    """
+    return (
+        f"no credentials were found; set {keys}, or provide them by the usual AWS chain: "
+        "environment, profile, web identity, ECS, EC2"
+    )
 
 
 def credential_source(
-    settings: StoreSettings, in_thread: InThread, clock: Clock
+    settings: StoreSettings, in_thread: InThread, clock: Clock, keys: str = ""
 ) -> CredentialSource:
     """The source that the settings ask for. Does no I/O yet.
 
-    :param settings: ``[s3]``.
+    :param settings: ``[s3]``, or another store.
     :param in_thread: runs a blocking function in a thread.
     :param clock: times refreshes.
+    :param keys: what to set where there are none; empty: both keys of the store's section.
     """
     if settings.access_key and not settings.role_arn:
         return StaticCredentials(settings)
-    return RefreshedCredentials(partial(resolve_credentials, settings), in_thread, clock)
+    missing = none_found(keys or f"access_key and secret_key in {settings.section}")
+    return RefreshedCredentials(partial(resolve_credentials, settings), in_thread, clock, missing)
 
 
 class StaticCredentials:
@@ -113,12 +120,18 @@ class RefreshedCredentials:
         again after a service has refused the credentials.
     :param in_thread: runs a blocking function in a thread.
     :param clock: times refreshes.
+    :param missing: says what to do where there are none.
     """
 
     def __init__(
-        self, resolve: Callable[[], Credentials | None], in_thread: InThread, clock: Clock
+        self,
+        resolve: Callable[[], Credentials | None],
+        in_thread: InThread,
+        clock: Clock,
+        missing: str = "no credentials were found",
     ) -> None:
         self._resolve = resolve
+        self._missing = missing
         self._in_thread = in_thread
         self._clock = clock
         self._source: Credentials | None = None
@@ -139,7 +152,7 @@ class RefreshedCredentials:
         elif self._is_due():
             self._refresh()
         if self._frozen is None:
-            raise CredentialsUnavailable(NONE_FOUND)
+            raise CredentialsUnavailable(self._missing)
         return self._frozen
 
     async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:

@@ -145,6 +145,19 @@ class ServiceEndpoint:
     signing_name: str
 
 
+def check_region(region: str) -> None:
+    """The rules have a host for any region: what AWS does not have would be found by a lookup only.
+
+    A region that is newer than botocore passes if its name is of the usual form.
+
+    :param region: the region of a service other than S3.
+    :raises ValueError: AWS does not have it; in words for the operator.
+    """
+    partitions = Loader().load_data("partitions")["partitions"]
+    if not any(re.fullmatch(each["regionRegex"], region) for each in partitions):
+        raise ValueError(f"{region!r} is not a region of AWS, such as eu-west-1")
+
+
 def service_endpoint(service: str, settings: StoreSettings) -> ServiceEndpoint:
     """The endpoint of a service with one name for signatures and rules, such as ``dynamodb``.
 

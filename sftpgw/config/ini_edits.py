@@ -9,7 +9,7 @@ Comments and the order of keys and sections stay. A comment above a header belon
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sftpgw.config.ini_grammar import (
     BOM,
@@ -111,12 +111,27 @@ def with_section(text: str, section: str, lines: Sequence[str]) -> str:
     :param lines: what stands below the header.
     :raises ValueError: there is such a section, or the name cannot be a header.
     """
-    if has_section(text, section) or header_of(f"[{section}]") != section:
-        raise ValueError(f"there is a section [{section}] already")
+    return with_sections(text, [(section, lines)])
+
+
+def with_sections(text: str, sections: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """The text with new sections at its end. It is read once, however many they are.
+
+    :param text: the text of the file.
+    :param sections: the names of sections that do not exist, each with what stands below it.
+    :raises ValueError: there is such a section, or a name cannot be a header.
+    """
+    known = {each.name for each in _sections(_lines(text))}
     ending = _ending_of(text)
-    whole = text if not text or text.endswith(("\n", "\r")) else text + ending
-    gap = ending if whole.strip(BOM) else ""
-    return whole + gap + "".join(f"{line}{ending}" for line in (f"[{section}]", *lines))
+    new = [text if not text or text.endswith(("\n", "\r")) else text + ending]
+    gap = ending if text.strip(BOM) else ""
+    for section, lines in sections:
+        if section in known or header_of(f"[{section}]") != section:
+            raise ValueError(f"there is a section [{section}] already")
+        known.add(section)
+        new += (gap, *(f"{line}{ending}" for line in (f"[{section}]", *lines)))
+        gap = ending
+    return "".join(new)
 
 
 def without_section(text: str, section: str) -> str:

@@ -227,7 +227,10 @@ def _section(written: WrittenSection, file: Path, faults: Faults) -> Section:
     lines: dict[str, Sequence[int]] = {}
     for each in written.keys:
         if each.key in given:
-            text = f"comes again; keep one (the first is in line {lines[each.key][0]})"
+            text = (
+                f"comes again; keep one (the first is in line {lines[each.key][0]}); "
+                "further lines of a value are below its first one, indented"
+            )
             faults.add(file, text, written.name, each.key, each.numbers[0])
         else:
             given[each.key] = each.value

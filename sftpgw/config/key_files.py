@@ -37,11 +37,13 @@ class KeyFileReaders:
     :ivar authorities: reads ``ca_keys``.
     :ivar revoked: reads ``revoked_keys``.
     :ivar ldap: judge names and filters.
+    :ivar region: judges a region of AWS.
     """
 
     authorities: Callable[[bytes], frozenset[bytes]]
     revoked: Callable[[bytes], RevokedKeys]
     ldap: LdapReaders = ANY_LDAP
+    region: Callable[[str], object] = str
 
 
 NO_READERS = KeyFileReaders(lambda data: frozenset(), lambda data: NOTHING_REVOKED)
@@ -100,20 +102,23 @@ class TrustFiles:
 
 
 def read_auth_settings(
-    section: Section, given: Mapping[str, Any], readers: LdapReaders = ANY_LDAP
+    section: Section, given: Mapping[str, Any], readers: KeyFileReaders, s3_region: str
 ) -> AuthSettings:
     """``[auth]``, without what its files say.
 
     :param section: takes the faults.
     :param given: the values of its keys, by field.
-    :param readers: judge what is said of LDAP servers.
+    :param readers: judge what is said of LDAP servers, and regions.
+    :param s3_region: the region of ``[s3]``.
     """
     paths = {key: str(section.file.parent / given[key]) for key in PATHS if key in given}
     auth = AuthSettings(**{**given, **paths})
     if HTTP_SOURCE in auth.sources and not auth.http_url:
         section.fault("http_url", "is missing; write the URL of the service that sources names")
     _check_table(section, auth)
-    check_ldap(section, auth, readers)
+    if DYNAMODB_SOURCE in auth.sources and not auth.dynamodb_endpoint:
+        _check_region(section, auth.dynamodb_region, s3_region, readers.region)
+    check_ldap(section, auth, readers.ldap)
     _read(section, "http_token_file", auth.http_token_file, 0, len)
     _read(section, "ldap_ca_file", auth.ldap_ca_file, 0, len)
     _read(section, "ldap_service_password_file", auth.ldap_service_password_file, 0, len)
@@ -126,6 +131,16 @@ def _check_table(section: Section, auth: AuthSettings) -> None:
     if bool(auth.dynamodb_access_key) != bool(auth.dynamodb_secret_key):
         missing = "dynamodb_secret_key" if auth.dynamodb_access_key else "dynamodb_access_key"
         section.fault(missing, "is missing; set both keys of the table, or neither")
+
+
+def _check_region(
+    section: Section, region: str, s3_region: str, check: Callable[[str], object]
+) -> None:
+    try:
+        check(region or s3_region)
+    except ValueError as error:
+        why = str(error) if region else f"is missing; [s3] region will not do: {error}"
+        section.fault("dynamodb_region", f"{why}; write that of the table, or dynamodb_endpoint")
 
 
 def _read(

@@ -103,7 +103,7 @@ def load_settings(
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _gateway_settings(parts["gateway"], given["gateway"], check_endpoint, check_host_key)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
-    auth = read_auth_settings(parts["auth"], given["auth"], key_files.ldap)
+    auth = read_auth_settings(parts["auth"], given["auth"], key_files, stores.s3.region)
     limits = _limit_settings(parts["limits"], given["limits"], stores)
     lockout = _lockout_settings(parts["lockout"], given["lockout"])
     files = FilesSettings(**given["files"])

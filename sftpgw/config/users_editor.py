@@ -49,6 +49,16 @@ class EditRefused(Exception):
         self.reasons = reasons
 
 
+class NoSuchUser(EditRefused):
+    """There is no user of this name in the place that was looked at.
+
+    :param name: the name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no user {name}")
+
+
 def users_path(config: Path) -> Path:
     """The file or directory of users that an sftpgw.ini names.
 

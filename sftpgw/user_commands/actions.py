@@ -24,13 +24,14 @@ from sftpgw.auth.passwords import check_password_hash, hash_password, matches, n
 from sftpgw.config.ini_edits import (
     with_line,
     with_section,
+    with_sections,
     with_value,
     without_key,
     without_line,
     without_section,
 )
 from sftpgw.config.ini_file import Faults, Section
-from sftpgw.config.users_editor import EditRefused
+from sftpgw.config.users_editor import EditRefused, NoSuchUser
 from sftpgw.user_commands.foreign_users import ForeignUser
 from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP, needs_code
 
@@ -236,29 +237,39 @@ class UserActions:
         :param dry_run: whether to print the sections only.
         :returns: how many could not be added.
         """
-        if not dry_run and self._add_together(users):
-            refused = 0
-        else:
+        if dry_run or len({self._editor.file_for_new(user.name) for user in users}) > 1:
             refused = sum(not self._add_alone(user, dry_run=dry_run) for user in users)
+        else:
+            refused = self._add_to_one_file(users)
         for user in users:
             for left in user.left_out:
                 self._terminal.say(f"{user.name}: not carried over: {left}")
         return refused
 
+    def _add_to_one_file(self, users: Sequence[ForeignUser]) -> int:
+        """Add users in few edits, each of which reads all users. Returns how many are refused."""
+        known = self._editor.sections(Faults())
+        for user in users:
+            if user.name in known:
+                self._terminal.say(f"{user.name}: NOT added: there is a user of this name already")
+        new = [user for user in users if user.name not in known]
+        return len(users) - len(new) + self._add_in_halves(new)
+
+    def _add_in_halves(self, users: Sequence[ForeignUser]) -> int:
+        """Add all users that can be. One that is refused is found by halves, not one by one."""
+        if len(users) < 2:
+            return sum(not self._add_alone(user, dry_run=False) for user in users)
+        if self._add_together(users):
+            return 0
+        middle = len(users) // 2
+        return self._add_in_halves(users[:middle]) + self._add_in_halves(users[middle:])
+
     def _add_together(self, users: Sequence[ForeignUser]) -> bool:
-        """Add all users in one edit, where they come into one file; False if one is refused."""
-        files = {self._editor.file_for_new(user.name) for user in users}
-        if len(files) > 1:
-            return False
-        [file] = files
-
-        def with_all(text: str) -> str:
-            for user in users:
-                text = with_section(text, user.name, user.lines)
-            return text
-
+        """Add users in one edit; False if one is refused."""
+        sections = [(user.name, user.lines) for user in users]
         try:
-            self._editor.edit(file, with_all)
+            file = self._editor.file_for_new(users[0].name)
+            self._editor.edit(file, partial(with_sections, sections=sections))
         except (EditRefused, ValueError):
             return False
         for user in users:
@@ -284,7 +295,7 @@ class UserActions:
     def _file_of(self, name: str) -> Path:
         file = self._editor.file_of(name)
         if file is None or name.startswith("*"):
-            raise EditRefused(f"there is no user {name}")
+            raise NoSuchUser(name)
         return file
 
     def _edit(self, name: str, change: Callable[[str], str]) -> None:

@@ -17,6 +17,7 @@ from sftpgw.aws.dynamodb.table_writer import TableWriter
 from sftpgw.config.ini_file import Faults
 from sftpgw.config.users_editor import (
     EditRefused,
+    NoSuchUser,
     UsersEditor,
     configured_sources,
     users_path,
@@ -57,6 +58,8 @@ def run_user_command(given: Namespace) -> int:
     except (EditRefused, ConfigError) as refusal:
         for reason in refusal.reasons if isinstance(refusal, EditRefused) else refusal.faults:
             _print_error(reason)
+        if isinstance(refusal, NoSuchUser) and _has_other_place(config, given.to):
+            _print_error("only the files were looked at; add --to dynamodb for the table")
     except (ValueError, OSError, SourceAway) as problem:
         _print_error(problem)
     return FAULT
@@ -69,6 +72,11 @@ def _editor(config: Path, place: str | None) -> UserEditor:
     if place == DYNAMODB_SOURCE or (place is None and has_only_table):
         return _table_editor(config)
     return UsersEditor(users_path(config), lambda path: faults_with_users(config, path))
+
+
+def _has_other_place(config: Path, place: str | None) -> bool:
+    """Whether a command without ``--to`` has looked at files, and there is a table, too."""
+    return place is None and {FILE_SOURCE, DYNAMODB_SOURCE} <= set(configured_sources(config))
 
 
 def _table_editor(config: Path) -> TableEditor:

@@ -14,7 +14,7 @@ from sftpgw.auth.passwords import needs_rehash
 from sftpgw.config.ini_file import Faults, Section
 from sftpgw.config.tables import USER_KEYS
 from sftpgw.config.user_layers import GivenValue, applicable
-from sftpgw.config.users_editor import EditRefused
+from sftpgw.config.users_editor import EditRefused, NoSuchUser
 from sftpgw.config.users_ini import explain_user, is_common, layers_of
 
 KEYS, HASH, TOTP, DISABLED = "authorized_keys", "password_hash", "totp_secret", "disabled"
@@ -33,7 +33,7 @@ def shown(sections: Mapping[str, Section], name: str, faults: Faults) -> list[st
     """
     values = explain_user(sections, name)
     if not values:
-        raise EditRefused(*(faults.lines or [f"there is no user {name}"]))
+        raise EditRefused(*faults.lines) if faults.lines else NoSuchUser(name)
     lines = [line for value in values for line in _lines_of(value)]
     said = {value.key for value in values}
     silent = [key for key in USER_KEYS if key not in said and key != "groups"]

@@ -98,8 +98,11 @@ def test_a_role_is_assumed(no_surroundings: pytest.MonkeyPatch, moto_url: str) -
 def test_missing_credentials_are_an_error(no_surroundings: pytest.MonkeyPatch) -> None:
     assert resolve_credentials(StoreSettings()) is None
     source = credential_source(StoreSettings(), at_once, Clock())
-    with pytest.raises(CredentialsUnavailable):
+    with pytest.raises(CredentialsUnavailable, match=r"access_key and secret_key in \[s3\]"):
         result_of(start(source.current()))
+    archive = credential_source(StoreSettings(name="archive"), at_once, Clock())
+    with pytest.raises(CredentialsUnavailable, match=r"secret_key in \[store archive\]"):
+        result_of(start(archive.current()))
 
 
 def test_all_waiters_share_one_search() -> None:

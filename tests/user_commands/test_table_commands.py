@@ -146,6 +146,26 @@ def test_all_users_of_the_table_are_listed(fleet: Fleet) -> None:
     assert "local" in fleet.run("list")
 
 
+def test_a_name_that_only_the_table_may_have_is_not_just_unknown(fleet: Fleet) -> None:
+    for command in ("show", "passwd"):
+        told = fleet.run(command, "only-there", status=1, typed="x\n")
+        assert "there is no user only-there" in told
+        assert "add --to dynamodb" in told
+        assert "--to" not in fleet.to(command, "only-there", status=1, typed="x\n")
+
+
+def test_missing_credentials_are_told_with_the_keys_that_would_have_them(
+    fleet: Fleet, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.write_config("file dynamodb", endpoint)
+    text = fleet.config.read_text("utf-8")
+    bare = [line for line in text.splitlines() if not line.startswith(("dynamodb_a", "dynamodb_s"))]
+    fleet.config.write_text("\n".join(bare), encoding="utf-8")
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda session: None)
+    told = fleet.to("list", status=1)
+    assert "set dynamodb_access_key and dynamodb_secret_key in [auth]" in told
+
+
 def test_the_configuration_says_where_users_are_written(fleet: Fleet, endpoint: str) -> None:
     fleet.run("add", "in-a-file", "--key", KEYS[0])
     assert fleet.item("in-a-file") is None

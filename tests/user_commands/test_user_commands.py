@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bcrypt
@@ -16,10 +17,13 @@ import pytest
 
 from sftpgw.auth.passwords import matches
 from sftpgw.cli import main
+from sftpgw.config import ini_edits
 from sftpgw.config.users_editor import EditRefused, UsersEditor
 from sftpgw.model.users import QuotaLimits
 from sftpgw.startup import faults_with_users, read_settings
 from sftpgw.testing.ssh_pairs import new_key
+from sftpgw.user_commands.actions import OperatorTerminal, UserActions
+from sftpgw.user_commands.foreign_users import ForeignUser
 
 KEYS = [new_key().public().toString("OPENSSH", comment=name).decode() for name in ("one", "two")]
 BEGINNING = f"""\
@@ -481,3 +485,60 @@ def test_what_is_no_dump_is_told(operator: Operator, text: str) -> None:
     dump.write_text(text, encoding="utf-8")
     operator.run("import", "--from", "sftpgo", str(dump), status=1)
     assert operator.text == BEGINNING
+
+
+class CountedEdits:
+    """An import into a file, where one name is refused; counts judgements and lines."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = folder / "users.ini"
+        self.path.write_text(BEGINNING, encoding="utf-8")
+        self.judgements = self.lines = 0
+        self.said: list[str] = []
+        read_written = ini_edits.read_written
+
+        def counted(lines: Iterable[str]) -> Iterator[object]:
+            yield from read_written(self._counted(lines))
+
+        monkeypatch.setattr(ini_edits, "read_written", counted)
+        terminal = OperatorTerminal(self.said.append, bytes, bytes)
+        self.actions = UserActions(UsersEditor(self.path, self._judge), terminal)
+
+    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.lines += 1
+            yield line
+
+    def _judge(self, path: Path) -> dict[str, str]:
+        self.judgements += 1
+        return {"bad": "bad is wrong"} if "[bad]" in path.read_text(encoding="utf-8") else {}
+
+    def add(self, names: list[str]) -> int:
+        users = [ForeignUser(name, ["key_prefix = x/"]) for name in names]
+        return self.actions.add_foreign(users, dry_run=False)
+
+
+def test_an_import_of_many_users_reads_the_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = CountedEdits(tmp_path, monkeypatch)
+    names = [f"user{number}" for number in range(10_000)]
+    assert edits.add(names) == 0
+    assert edits.judgements == 2  # before and after
+    assert edits.lines == len(BEGINNING.splitlines())
+    assert edits.path.read_text(encoding="utf-8").count("key_prefix = x/\n") == len(names)
+    assert edits.said[-1] == "user9999: added"
+
+
+def test_one_of_many_users_who_is_refused_is_found_by_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = CountedEdits(tmp_path, monkeypatch)
+    names = [f"user{number}" for number in range(1000)]
+    assert edits.add([*names[:300], "bad", "bob", *names[300:], "user7"]) == 3
+    assert edits.path.read_text(encoding="utf-8").count("key_prefix = x/\n") == len(names)
+    refused = [line for line in edits.said if "NOT added" in line]
+    assert [line.partition(":")[0] for line in refused] == ["bob", "bad", "user7"]
+    halves = (2 * len(names)).bit_length()
+    assert edits.judgements <= 2 * 2 * 2 * halves  # two edits a half, two names, before and after
+    assert edits.lines <= 3 * 2 * halves * 3 * len(names)

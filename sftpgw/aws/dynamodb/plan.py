@@ -42,7 +42,9 @@ _CREDENTIALS = frozenset(
 
 _HINTS = {
     "AccessDeniedException": "the credentials need dynamodb:GetItem on the table",
-    "ResourceNotFoundException": "see [auth] dynamodb_table and dynamodb_region",
+    "ResourceNotFoundException": (
+        "see [auth] dynamodb_table and dynamodb_region; sftpgw user create-table makes it"
+    ),
     "UnrecognizedClientException": "DynamoDB does not know the access key",
     "InvalidSignatureException": "the secret key is not the one of the access key",
     "ValidationException": "the table needs the partition key name, a text (S), and no sort key",
@@ -95,7 +97,15 @@ def reason_of(status: int, fault: TableFault) -> str:
     :param fault: what `fault_of` has found.
     """
     text = f"DynamoDB answers {status} {fault.code}: {fault.text}".rstrip(": ")
-    return f"{text}; {_HINTS[fault.code]}" if fault.code in _HINTS else text
+    return text + hint_of(fault.code)
+
+
+def hint_of(code: str) -> str:
+    """What to do about a fault, to be put behind its words; empty if that is not known.
+
+    :param code: DynamoDB's error code.
+    """
+    return f"; {_HINTS[code]}" if code in _HINTS else ""
 
 
 def judge(status: int, fault: TableFault) -> Verdict:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from sftpgw.model.settings import Settings, StoreSettings
 
+TABLE_KEYS = "dynamodb_access_key and dynamodb_secret_key in [auth]"
+"""What has the credentials for the table, where they are not those of ``[s3]``."""
+
 
 def table_place(settings: Settings) -> StoreSettings:
     """The region, the endpoint and the credentials of the table of users.

@@ -25,8 +25,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from sftpgw.aws.credentials import NONE_FOUND, resolve_credentials
+from sftpgw.aws.credentials import none_found, resolve_credentials
 from sftpgw.aws.dynamodb.items import NAME, UPDATED, VERSION, Item
+from sftpgw.aws.dynamodb.plan import hint_of
+from sftpgw.aws.dynamodb.table_place import TABLE_KEYS
 from sftpgw.errors import SourceAway
 from sftpgw.model.settings import StoreSettings
 
@@ -175,7 +177,8 @@ class _TableRefusal(SourceAway):
     def __init__(self, table: str, error: ClientError) -> None:
         said = error.response.get("Error", {})
         self.code = str(said.get("Code", ""))
-        super().__init__(f"table {table}: {self.code}: {said.get('Message', '')}")
+        text = f"table {table}: {self.code}: {said.get('Message', '')}"
+        super().__init__(text + hint_of(self.code))
 
 
 class _Terms:
@@ -213,7 +216,7 @@ class _Terms:
 def _client(place: StoreSettings) -> Any:
     found = resolve_credentials(place)
     if found is None:
-        raise SourceAway(NONE_FOUND)
+        raise SourceAway(none_found(TABLE_KEYS))
     credentials = found.get_frozen_credentials()
     config = Config(
         connect_timeout=TIMEOUT_SECONDS,

@@ -97,16 +97,17 @@ class Target:
 
 
 def targets_of(
-    settings_of: Callable[[str], StoreSettings], users: Iterable[User]
+    settings_of: Callable[[str], StoreSettings], users: Iterable[User], more: Iterable[str] = ()
 ) -> tuple[Target, ...]:
     """The prefixes that the gateway writes to, none inside another one of the same kind.
 
     :param settings_of: returns the settings of the store that a bucket is in: the state prefix,
         and the age of stale uploads.
     :param users: their mounts name the buckets and prefixes.
+    :param more: further buckets in which the gateway may have keys of its own.
     """
     mounts = [mount for user in users for mount in user.mounts]
-    buckets = sorted({mount.bucket for mount in mounts})
+    buckets = sorted({mount.bucket for mount in mounts}.union(more))
     own = [target for bucket in buckets for target in _own_targets(bucket, settings_of(bucket))]
     given = sorted({(mount.bucket, mount.key_prefix) for mount in mounts})
     outer: list[Target] = []

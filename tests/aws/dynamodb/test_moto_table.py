@@ -149,7 +149,7 @@ async def test_nonsense_in_the_table_is_told(table: MotoTable) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_table_that_does_not_exist_is_away(table: MotoTable) -> None:
     table.client.delete_table(TableName=table.name)
-    with pytest.raises(SourceAway, match="ResourceNotFoundException"):
+    with pytest.raises(SourceAway, match=r"ResourceNotFoundException.*sftpgw user create-table"):
         await table.source().find("alice", "192.0.2.1")
     (facts,) = table.events.facts("user-source-away")
     assert (facts["source"], facts["stale"]) == ("dynamodb", False)
@@ -172,7 +172,9 @@ async def test_the_check_reads_the_table_as_a_login_does(table: MotoTable) -> No
     table.client.delete_table(TableName=table.name)
     (line,) = await table.findings()
     assert line.startswith(f"fault: dynamodb {table.name}: DynamoDB answers 400 ResourceNotFound")
-    assert line.endswith("; see [auth] dynamodb_table and dynamodb_region")
+    assert line.endswith(
+        "; see [auth] dynamodb_table and dynamodb_region; sftpgw user create-table makes it"
+    )
 
 
 @pytest_twisted.ensureDeferred

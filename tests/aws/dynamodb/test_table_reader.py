@@ -267,7 +267,10 @@ def test_a_connection_that_is_refused_is_tried_again(world: World) -> None:
     ("code", "hint"),
     [
         ("AccessDeniedException", "the credentials need dynamodb:GetItem on the table"),
-        ("ResourceNotFoundException", "see [auth] dynamodb_table and dynamodb_region"),
+        (
+            "ResourceNotFoundException",
+            "see [auth] dynamodb_table and dynamodb_region; sftpgw user create-table makes it",
+        ),
         ("ConditionalCheckFailedException", "because"),
     ],
 )
