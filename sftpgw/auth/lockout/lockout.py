@@ -290,5 +290,6 @@ def _everywhere(name: bytes) -> Subject:
 
 
 def _shown(name: bytes) -> str:
-    # An empty name is no user's, and must not stand for all of them.
-    return readable(name[:MAX_NAME_BYTES]) or '""'
+    # Sources may ignore case: else each spelling of a name would have guesses of its own. An empty
+    # name is no user's, and must not stand for all of them.
+    return readable(name[:MAX_NAME_BYTES]).casefold() or '""'

@@ -65,6 +65,18 @@ def test_a_user_is_banned_at_an_address_and_nowhere_else(world: World) -> None:
     assert world.bars() == (False, False)
 
 
+def test_a_name_in_other_case_has_no_guesses_of_its_own(world: World) -> None:
+    """A service may take ``ALICE`` for ``alice``."""
+    for number, name in enumerate((b"alice", b"ALICE", b"Alice")):
+        assert world.fail(name=name, host=f"10.0.0.{number}") == []
+    assert world.lockout.delay_seconds(b"aLICE", THERE) == 1
+    for name in (b"alice", b"Alice") * 5:
+        bans = world.fail(name=name)
+    assert [ban.user for ban in bans] == ["alice"]
+    assert world.bars(name=b"ALICE") == (False, True)
+    assert [ban.user for ban in world.lockout.unban("ALICE")] == ["alice"]
+
+
 def test_an_address_is_banned_for_all_users(world: World) -> None:
     bans = [ban for number in range(20) for ban in world.fail(name=b"user%d" % number)]
     assert [(ban.address, ban.user) for ban in bans] == [(HERE, "")]
