@@ -30,7 +30,7 @@ from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aio.work.stepped import in_turns
-from sftpgw.auth.key_rules import is_revoked
+from sftpgw.auth.key_rules import is_withdrawn
 from sftpgw.auth.lockout.lockout import Lockout
 from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.asked_source import AskedUserSource
@@ -286,8 +286,10 @@ class Gateway:
         ended = yield from self._sessions.end_of_users(changes.ended)
         before, self._trust = self._trust, self._users.trust
         if self._trust is not before:
-            revoked = self._trust.revoked
-            ended += yield from self._sessions.end_revoked(lambda key: is_revoked(key, revoked))
+            trust = self._trust
+            ended += yield from self._sessions.end_revoked(
+                lambda key, user: is_withdrawn(key, user, trust)
+            )
         return ended
 
     async def _end_expired(self) -> None:

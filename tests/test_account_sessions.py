@@ -78,7 +78,7 @@ def test_sessions_end_that_a_revoked_key_has_opened() -> None:
     world = World()
     first, other, password = (world.log_in(name) for name in ("alice", "alice", "bob"))
     first.login_keys, other.login_keys = (b"old", b"lost"), (b"new",)
-    assert finish(world.sessions.end_revoked(lambda blob: blob == b"lost")) == 1
+    assert finish(world.sessions.end_revoked(lambda blob, user: blob == b"lost")) == 1
     assert (first.told, other.told, password.told) == ([REVOKED], [], [])
 
 
@@ -88,7 +88,7 @@ def test_keys_of_few_sessions_are_judged_in_a_step() -> None:
         world.log_in("alice").login_keys = (b"key",)
     judged = before = most = 0
 
-    def is_revoked(blob: bytes) -> bool:
+    def is_revoked(blob: bytes, user: User) -> bool:
         nonlocal judged
         judged += 1
         return False

@@ -19,7 +19,7 @@ from sftpgw.auth.login_keys import USER_PRESENT, USER_VERIFIED
 from sftpgw.auth.offered_keys import OfferedKey, read_offered_key
 from sftpgw.auth.user_certificates import UserCertificate
 from sftpgw.model.addresses import Address, address_of
-from sftpgw.model.key_trust import NO_TRUST, KeyTrust, RevokedKeys
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.users import NO_OPTIONS, KeyOptions, LoginRules, User
 
 NO_LOGIN = LoginRules()
@@ -131,19 +131,24 @@ class KeyRules:
         return None
 
 
-def is_revoked(blob: bytes, revoked: RevokedKeys) -> bool:
-    """Whether a key or certificate that has logged in would not any more.
+def is_withdrawn(blob: bytes, user: User, trust: KeyTrust) -> bool:
+    """Whether a key or certificate that has logged in is revoked, or its authority trusted no more.
 
     :param blob: the key or certificate, as the client has offered it.
-    :param revoked: what is revoked.
+    :param user: the user as the login has found them, who may trust an authority of their own.
+    :param trust: what is said of keys for all users now.
     """
-    key = read_offered_key(blob)
+    key, revoked = read_offered_key(blob), trust.revoked
     certificate = key.certificate
     if revoked.cover_key(key.blob):
         return True
-    return certificate is not None and (
-        revoked.cover_key(certificate.authority)
-        or revoked.cover_certificate(certificate.authority, certificate.serial, certificate.key_id)
+    if certificate is None:
+        return False
+    authority = certificate.authority
+    return (
+        authority not in trust.authorities | user.login.authorities.keys()
+        or revoked.cover_key(authority)
+        or revoked.cover_certificate(authority, certificate.serial, certificate.key_id)
     )
 
 

@@ -100,13 +100,16 @@ class AccountSessions:
         """
         return self._end(lambda session: has_expired(session.user, now_seconds), EXPIRED)
 
-    def end_revoked(self, is_revoked: Callable[[bytes], bool]) -> Steps[int]:
+    def end_revoked(self, is_revoked: Callable[[bytes, User], bool]) -> Steps[int]:
         """End the sessions that a revoked key has opened. Returns how many there were.
 
-        :param is_revoked: judges a key or certificate.
+        :param is_revoked: judges a key or certificate of a user.
         """
         return self._end(
-            lambda session: any(map(is_revoked, session.connection.login_keys)), REVOKED
+            lambda session: any(
+                is_revoked(key, session.user) for key in session.connection.login_keys
+            ),
+            REVOKED,
         )
 
     def _end(self, is_over: Callable[[AccountSession], bool], text: str) -> Steps[int]:

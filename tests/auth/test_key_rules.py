@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
 from sftpgw.auth.authorized_keys import read_authorized_key
 from sftpgw.auth.checkers import KeyAuthorised, PublicKeyChecker, RefusedProof, UnfitKey
-from sftpgw.auth.key_rules import KeyRules, is_revoked
+from sftpgw.auth.key_rules import KeyRules, is_withdrawn
 from sftpgw.auth.login_credentials import KeyCredentials
 from sftpgw.auth.login_keys import USER_PRESENT, USER_VERIFIED
 from sftpgw.auth.offered_keys import key_facts, read_offered_key
@@ -24,7 +24,13 @@ from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
-from sftpgw.model.key_trust import ALL_AUTHORITIES, KeyTrust, RevokedCertificates, RevokedKeys
+from sftpgw.model.key_trust import (
+    ALL_AUTHORITIES,
+    NO_TRUST,
+    KeyTrust,
+    RevokedCertificates,
+    RevokedKeys,
+)
 from sftpgw.model.users import LoginRules, User
 from sftpgw.testing.ssh_pairs import call_at_once, make_user, new_key
 from tests.auth.certificate_bytes import (
@@ -234,8 +240,19 @@ def test_what_is_revoked(
     trust = replace(TRUST, revoked=revoked)
     assert judged(user_with(line_of("")), BLOB, trust=trust) == plain
     assert judged(user_with(), certified(), trust=trust) == with_certificate
-    assert is_revoked(BLOB, revoked) is isinstance(plain, str), "sessions end that it has opened"
-    assert is_revoked(certified(), revoked) is isinstance(with_certificate, str)
+    trust, anyone = KeyTrust(frozenset({AUTHORITY.blob()}), revoked), user_with()
+    assert is_withdrawn(BLOB, anyone, trust) is isinstance(plain, str), "its sessions end"
+    assert is_withdrawn(certified(), anyone, trust) is isinstance(with_certificate, str)
+
+
+def test_a_certificate_is_withdrawn_with_its_authority() -> None:
+    trusted, others = KeyTrust(frozenset({AUTHORITY.blob()})), KeyTrust(frozenset({KEY.blob()}))
+    anyone, own = user_with(), user_with(line_of("cert-authority ", AUTHORITY))
+    assert not is_withdrawn(certified(), anyone, trusted)
+    assert is_withdrawn(certified(), anyone, others)
+    assert is_withdrawn(certified(), anyone, NO_TRUST)
+    assert not is_withdrawn(certified(), own, NO_TRUST), "the user trusts it"
+    assert not is_withdrawn(BLOB, anyone, NO_TRUST), "a key has no authority"
 
 
 # Through the checker, with signatures.

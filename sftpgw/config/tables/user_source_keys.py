@@ -47,7 +47,8 @@ HTTP_KEYS: Mapping[str, Key] = {
     "http_token_file": Key(
         "http_token_file",
         PATH,
-        "A file with a token, which is sent to the service as ``Authorization: Bearer``.",
+        "A file with a token, which is sent to the service as ``Authorization: Bearer``. "
+        "It is read at the start only.",
     ),
     "http_server_id": Key(
         "http_server_id",

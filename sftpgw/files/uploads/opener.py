@@ -61,29 +61,30 @@ class UploadOpener:
         grant = self._grant(location, mode)
         try:
             plan = self._plan(location.bucket, intent, mode, grant, may_skip=may_skip)
+            traffic = self._context.traffic.begin()
+            readback: Readback | NoReadback | None = None
+            if intent.read and may_read:
+                readback = self._readback(plan, mode.base, traffic)
+            elif intent.read:
+                readback = NoReadback(
+                    PermissionDenied(f"{location.path}: you may not download files here")
+                )
+            return Upload(
+                self._context,
+                plan,
+                location.file,
+                path=location.path,
+                mode=mode,
+                modified_seconds=changes.modified_seconds,
+                may_set_times=may_set_times,
+                readback=readback,
+                traffic=traffic,
+            )
         except BaseException:
+            # The upload that would give it back does not exist.
             if grant is not None:
                 grant.close()
             raise
-        traffic = self._context.traffic.begin()
-        readback: Readback | NoReadback | None = None
-        if intent.read and may_read:
-            readback = self._readback(plan, mode.base, traffic)
-        elif intent.read:
-            readback = NoReadback(
-                PermissionDenied(f"{location.path}: you may not download files here")
-            )
-        return Upload(
-            self._context,
-            plan,
-            location.file,
-            path=location.path,
-            mode=mode,
-            modified_seconds=changes.modified_seconds,
-            may_set_times=may_set_times,
-            readback=readback,
-            traffic=traffic,
-        )
 
     def _grant(self, location: Location, mode: OpenMode) -> SizeGrant | None:
         """What the upload may take of the quotas that the file counts in."""

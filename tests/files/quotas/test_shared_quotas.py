@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import AccessDenied, QuotaExceeded, StoreUnavailable
+from sftpgw.files.mount_table import MountTable
+from sftpgw.files.paths import Location
 from sftpgw.files.quotas.keeper import (
     IDLE_SECONDS,
     RETRY_SECONDS,
@@ -16,8 +19,10 @@ from sftpgw.files.quotas.keeper import (
     QuotaKeeper,
 )
 from sftpgw.files.quotas.plan.quota_records import CLAIM_SECONDS, SILENT_SECONDS, place_prefix
-from sftpgw.files.quotas.plan.usage import Place
+from sftpgw.files.quotas.plan.usage import NOTHING_STORED, Place
 from sftpgw.files.tree import Tree
+from sftpgw.files.uploads.open_mode import OpenMode
+from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
@@ -283,6 +288,28 @@ class TestLongUploads:
 
 
 class TestBounds:
+    def test_an_upload_that_cannot_be_registered_reserves_nothing(
+        self, one: GatewayInMemory
+    ) -> None:
+        """Else its file would count until the process ends, and the place be looked at as long."""
+        result_of(one.tree(ALICE).space(b"/"))
+        context = one.session(ALICE).context
+        opener = UploadOpener(replace(context, transfers=context.transfers.seen_from(())))
+        location = MountTable(ALICE.mounts).resolve(b"a")
+        assert isinstance(location, Location)
+        with pytest.raises(AccessDenied):
+            opener.open(
+                location,
+                WriteIntent(),
+                OpenMode(),
+                NO_CHANGES,
+                may_skip=True,
+                may_read=False,
+                may_set_times=True,
+            )
+        account = one.quotas.account(PLACE)
+        assert (account.reserved, account.grants) == (NOTHING_STORED, 0)
+
     def test_a_place_that_is_not_used_is_forgotten(self, one: GatewayInMemory) -> None:
         tree = one.tree(ALICE)
         put(tree, b"a", 10)
