@@ -28,6 +28,7 @@ from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
+from sftpgw.files.uploads.plan.write_bounds import require_file_size
 from sftpgw.files.uploads.suspended.storage import FoundUpload, SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
@@ -177,7 +178,7 @@ class FileOpener:
             is_hidden=is_unknown,
             is_suspended=found is not None,
         )
-        await self._require_space(location, is_suspended=found is not None)
+        await self._require_space(location, intent.expected_bytes, found)
         if mode.base is not None:
             require(location, Operation.CHANGE)
             await self._store.learn_capabilities(location.bucket)
@@ -196,11 +197,16 @@ class FileOpener:
             raise incomplete(found, location.path)
         return found
 
-    async def _require_space(self, location: Location, *, is_suspended: bool) -> None:
+    async def _require_space(
+        self, location: Location, announced_bytes: int | None, found: FoundUpload | None
+    ) -> None:
         """Check that something may be written to a file. A HEAD, if a quota is nearly used up.
 
-        :raises QuotaExceeded: nothing fits.
+        A size that is announced is judged here, before a suspended upload loses its record.
+
+        :raises LimitReached: nothing fits, or not as much.
         """
+        require_file_size(announced_bytes or 0, self._context.file_bytes)
         quotas = self._context.quotas
         if quotas is None:
             return
@@ -209,7 +215,11 @@ class FileOpener:
             with suppress(StoreError):  # it counts as a new file then
                 await self._lookup.find_file_summary(location)
         quotas.require_space(
-            location.file, location.path, is_suspended=is_suspended, is_blind=is_blind
+            location.file,
+            location.path,
+            announced_bytes=announced_bytes,
+            suspended_bytes=None if found is None else found.size_bytes,
+            is_blind=is_blind,
         )
 
     async def _find_existing(

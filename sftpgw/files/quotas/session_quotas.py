@@ -92,20 +92,30 @@ class SessionQuotas:
         return any(state.is_tight for state in self._states(name))
 
     def require_space(
-        self, name: ObjectName, path: str, *, is_suspended: bool, is_blind: bool
+        self,
+        name: ObjectName,
+        path: str,
+        *,
+        announced_bytes: int | None,
+        suspended_bytes: int | None,
+        is_blind: bool,
     ) -> None:
         """Check that something may be written to a file.
 
         :param name: the file.
         :param path: its path, for the client.
-        :param is_suspended: whether an upload of it is suspended, and counts already.
+        :param announced_bytes: the size that the file is to have; None if it is not known yet.
+        :param suspended_bytes: the bytes of a suspended upload of it, which count already; None
+            if there is none.
         :param is_blind: whether the client must not learn how much is stored.
         :raises QuotaExceeded: it may not.
         """
         before = self._keeper.find_size(name) or NOTHING_STORED
-        if is_suspended:
-            before = Usage(0, 1)
-        needed = Usage(1 if not before.size_bytes else 0, 0 if before.files else 1)
+        if suspended_bytes is not None:
+            before = Usage(suspended_bytes, 1)
+        least_bytes = 1 if suspended_bytes is not None or not before.size_bytes else 0
+        more_bytes = (announced_bytes or 0) - before.size_bytes
+        needed = Usage(max(least_bytes, more_bytes), 0 if before.files else 1)
         for state in self._states(name, is_blind=is_blind):
             if state.is_tight:
                 for account in state.accounts:

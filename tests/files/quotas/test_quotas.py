@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from sftpgw.errors import FileError, QuotaExceeded, StoreUnavailable
+from sftpgw.errors import FileError, LimitReached, QuotaExceeded, StoreUnavailable
 from sftpgw.files.quotas.plan.quota import STEP_BYTES
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
@@ -17,7 +18,7 @@ from sftpgw.model.mounts import AccessRule, Mount, Permission
 from sftpgw.model.settings import OnDisconnect
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import QuotaLimits, User
+from sftpgw.model.users import QuotaLimits, User, UserLimits
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpFailure
 from sftpgw.wire.sftp import Status
@@ -349,3 +350,23 @@ class TestCost:
         # LIST; claim, LIST, PUT, DELETE; LIST, GET, PUT; after 30 seconds LIST, PUT, and again.
         assert counts[1].total() <= 50 + 12
         assert counts[1]["head"] == 0
+
+
+@pytest.mark.parametrize(
+    "user",
+    [limited(max_bytes=64 * MIB), replace(ALICE, limits=UserLimits(file_bytes=64 * MIB))],
+    ids=["quota", "max_file_size"],
+)
+def test_a_size_that_is_refused_leaves_the_suspended_upload(user: User) -> None:
+    """Formerly its record was gone by then, and the bytes that were sent could not be resumed."""
+    gateway = gateway_on(FakeStore(min_part_bytes=1), on_disconnect=OnDisconnect.RESUME)
+    tree = gateway.tree(user)
+    result_of(begin(tree, b"file", 20 * MIB).abandon())
+    kept = [name.key for name in gateway.store.objects]
+    announced = WriteIntent(truncate=False, expected_bytes=100 * MIB)
+    opening = Deferred.fromCoroutine(tree.open_writer(b"file", announced, NO_CHANGES))
+    assert isinstance(failure_of(opening).value, LimitReached)
+    assert [name.key for name in gateway.store.objects] == kept
+    smaller = WriteIntent(truncate=False, expected_bytes=60 * MIB)
+    upload = result_of(Deferred.fromCoroutine(tree.open_writer(b"file", smaller, NO_CHANGES)))
+    result_of(upload.abandon())

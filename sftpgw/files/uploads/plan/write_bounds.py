@@ -21,6 +21,20 @@ from sftpgw.files.uploads.plan.sealer import PartSealer
 from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 
 
+def require_file_size(size_bytes: int, most_bytes: int | None) -> None:
+    """A user's file may have this size.
+
+    :param size_bytes: the size that it has at least.
+    :param most_bytes: the size of the user's largest file; None for no bound.
+    :raises LimitReached: it may not.
+    """
+    if most_bytes is not None and size_bytes > most_bytes:
+        raise LimitReached(
+            f"the file would have {size_bytes} bytes or more, and this user's files may have "
+            f"{most_bytes} (users.ini max_file_size)"
+        )
+
+
 class WriteBounds:
     """Refuses writes and sizes that one upload cannot have.
 
@@ -94,11 +108,7 @@ class WriteBounds:
 
         :raises LimitReached: it is larger.
         """
-        if self._file_bytes is not None and stop > self._file_bytes:
-            raise LimitReached(
-                f"the file would have {stop} bytes or more, and this user's files may have "
-                f"{self._file_bytes} (users.ini max_file_size)"
-            )
+        require_file_size(stop, self._file_bytes)
         self._sealer.require_capacity(stop)
         if self._grant is not None and stop > self._granted_bytes:
             self._granted_bytes = self._grant.extend(stop)
