@@ -23,7 +23,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.expiry import SuspendedExpiry
 from sftpgw.model.mounts import Mount
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.shared_store import SharedStore
