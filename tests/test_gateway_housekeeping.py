@@ -56,8 +56,7 @@ class Process:
         self.reactor.advance(dead.now_seconds + max(LEASE_SECONDS, OWN_SECONDS) + 60)
         monkeypatch.setattr(gateway_module, "open_stores", lambda *stores, **others: self.store)
         self.gateway = Gateway(SETTINGS, (), self.reactor)
-        self.gateway._sweeper.start()
-        self.gateway._rename_recovery.start()
+        self.gateway._housekeeper.start()
 
     def wait(self) -> None:
         """Until each of both has had its turn."""
@@ -65,8 +64,7 @@ class Process:
             self.reactor.advance(LOOK_SECONDS)
 
     def stop(self) -> None:
-        self.gateway._sweeper.stop()
-        self.gateway._rename_recovery.stop()
+        self.gateway._housekeeper.stop()
 
 
 def _dead_store() -> FakeStore:
