@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -14,6 +16,6 @@ def test_factories_of_a_quiet_endpoint_and_of_a_quiet_pool_are_quiet() -> None:
     endpoint = TCP4ClientEndpoint(reactor, "192.0.2.1", 389)
     connectProtocol(QuietEndpoint(endpoint), Protocol())
     quiet_pool(reactor).getConnection(("http", "192.0.2.1", 80), endpoint)
-    factories = [client[2] for client in reactor.tcpClients]
+    factories: list[Any] = [client[2] for client in reactor.tcpClients]
     assert len(factories) == 2
     assert not any(factory._wrappedFactory.noisy for factory in factories)

@@ -17,7 +17,7 @@ import pytest
 
 from sftpgw.auth.passwords import matches
 from sftpgw.cli import main
-from sftpgw.config import ini_edits
+from sftpgw.config import ini_edits, ini_grammar
 from sftpgw.config.users_editor import EditRefused, UsersEditor
 from sftpgw.model.users import QuotaLimits
 from sftpgw.startup import faults_with_users, read_settings
@@ -495,7 +495,7 @@ class CountedEdits:
         self.path.write_text(BEGINNING, encoding="utf-8")
         self.judgements = self.lines = 0
         self.said: list[str] = []
-        read_written = ini_edits.read_written
+        read_written = ini_grammar.read_written
 
         def counted(lines: Iterable[str]) -> Iterator[object]:
             yield from read_written(self._counted(lines))

@@ -193,7 +193,7 @@ async def test_the_check_finds_a_table_with_another_key(table: MotoTable) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_the_check_finds_an_endpoint_that_is_away(table: MotoTable) -> None:
-    closed = table.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    closed: Any = table.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
     number = closed.getHost().port
     await closed.stopListening()
     (line,) = await table.findings(dynamodb_endpoint=f"http://127.0.0.1:{number}")
@@ -213,7 +213,7 @@ async def test_the_check_asks_a_web_service_for_no_user(table: MotoTable) -> Non
             request.setResponseCode(405)
             return b""
 
-    port = table.reactor.listenTCP(0, Site(Service()), interface="127.0.0.1")
+    port: Any = table.reactor.listenTCP(0, Site(Service()), interface="127.0.0.1")
     url = f"http://127.0.0.1:{port.getHost().port}"
     given = {"sources": ("file", "http"), "http_url": f"{url}/users/"}
     assert await table.findings(**given) == [f"ok: http {url}: answers"]
