@@ -108,8 +108,8 @@ def with_rules(mounts: Iterable[Mount], said: Mapping[Path, PathSettings]) -> tu
     :param said: what users.ini says of paths.
     """
     mounts = tuple(mounts)
-    if said.keys() <= {()} and (() not in said or said[()] == _only(said[()].permissions)):
-        granted = said[()].permissions if () in said else None
+    granted = said[()].permissions if () in said else None
+    if said.keys() <= {()} and (not said or said[()] == PathSettings(granted)):
         return (
             mounts
             if granted is None
@@ -117,10 +117,6 @@ def with_rules(mounts: Iterable[Mount], said: Mapping[Path, PathSettings]) -> tu
         )
     paths = {mount.path for mount in mounts}
     return tuple(_with_rules(mount, paths, said) for mount in mounts)
-
-
-def _only(permissions: Permission | None) -> PathSettings:
-    return PathSettings(permissions)
 
 
 def _with_rules(mount: Mount, mounts: set[Path], said: Mapping[Path, PathSettings]) -> Mount:

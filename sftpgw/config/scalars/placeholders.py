@@ -10,6 +10,9 @@ _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _OTHER_PLACEHOLDER = re.compile(r"(?:^|(?<=/))(?:\$\w+|%\(\w+\)s?|%[A-Za-z]|<[\w -]+>)(?=/|$)")
 """What stands for a user's name or home elsewhere: in shells, sshd_config and manuals."""
 
+_SIGNS = frozenset("{}$%<")
+"""Where a text has none of them, it has nothing that either pattern above finds."""
+
 _ONLY_A_PLACEHOLDER = re.compile(r"\$\{.+\}|\$[A-Za-z_]\w*|\{\{?.+\}\}?|%\(.+\)s|<.+>")
 
 
@@ -21,6 +24,8 @@ def fill_placeholders(text: str, known: Mapping[str, str]) -> str:
 
     :raises ValueError: a placeholder is unknown, or a brace stands alone.
     """
+    if _SIGNS.isdisjoint(text):
+        return text
     right = " or ".join(f"{{{name}}}" for name in known)
     other = _OTHER_PLACEHOLDER.search(text)
     if other is not None:
@@ -42,6 +47,8 @@ def fill_placeholders(text: str, known: Mapping[str, str]) -> str:
 
 def without_placeholders(text: str) -> str:
     """`text`, in which nothing is replaced. :raises ValueError: it looks as if that was meant."""
+    if _SIGNS.isdisjoint(text):
+        return text
     found = re.search(r"\$?\{[^{}]*\}", text) or _OTHER_PLACEHOLDER.search(text)
     if found is not None:
         raise ValueError(f"{found[0]!r} would be taken literally; write the value itself")
