@@ -16,6 +16,7 @@ Rules
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,21 @@ class ServiceAnswer:
     status: int
     body: bytes = field(repr=False)
     date: str = ""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    :param body: the whole body.
+    :raises BadAnswer: it is none.
+    """
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadAnswer("is not JSON") from None
+    if not isinstance(said, dict):
+        raise BadAnswer("is not a JSON object")
+    return said
 
 
 class ServiceClient:

@@ -16,12 +16,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.errors import MessageError
 from email.header import decode_header, make_header
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlencode
 
 from twisted.web.http_headers import Headers
 
-from sftpgw.model.numbers import is_time, whole_number
+from sftpgw.model.numbers import date_seconds_of, whole_number
 from sftpgw.model.store import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.wire.s3xml import quoted
 
@@ -49,7 +48,6 @@ https://docs.cloud.google.com/storage/docs/xml-api/reference-headers"""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
 _MAX_TAGS = 1000
-_LONGEST_DATE = 64
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
@@ -92,11 +90,7 @@ def content_range(headers: Headers) -> tuple[int, int, int]:
 
 def date_seconds(headers: Headers, name: str) -> float | None:
     """A header's date in seconds since 1970, None without a valid one."""
-    try:
-        seconds = parsedate_to_datetime(header(headers, name)[:_LONGEST_DATE]).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if is_time(seconds) else None
+    return date_seconds_of(header(headers, name))
 
 
 def retry_after_seconds(headers: Headers) -> float:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from sftpgw.auth.sources.questions import GivenUser, Question
 from sftpgw.errors import BadAnswer
-from sftpgw.http.service_client import ServiceRequest
+from sftpgw.http.service_client import ServiceRequest, json_object
 from sftpgw.model.settings import HttpDialect
 
 MAX_KEYS = 100
@@ -89,12 +89,7 @@ def read_answer(dialect: HttpDialect, name: str, body: bytes) -> GivenUser | Non
     """
     if not body.strip():
         return None
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadAnswer("is not JSON") from None
-    if not isinstance(said, dict):
-        raise BadAnswer("is not a JSON object")
+    said = json_object(body)
     if not said:
         return None
     if len(said) > MAX_KEYS:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
@@ -33,9 +32,10 @@ from sftpgw.aws.dynamodb.items import MAX_NAME_BYTES, NAME, TableUser, read_item
 from sftpgw.aws.dynamodb.plan import MAX_TRIES, Verdict, fault_of, judge, reason_of, wait_seconds
 from sftpgw.aws.endpoints import ServiceEndpoint
 from sftpgw.aws.signer import ServiceSigner
-from sftpgw.errors import BadAnswer, CredentialsUnavailable, SourceAway
-from sftpgw.http.service_client import ServiceAnswer, ServiceClient, ServiceRequest
+from sftpgw.errors import CredentialsUnavailable, SourceAway
+from sftpgw.http.service_client import ServiceAnswer, ServiceClient, ServiceRequest, json_object
 from sftpgw.model.clock import Clock
+from sftpgw.model.numbers import date_seconds_of
 
 TIMEOUT_KEY = "[auth] dynamodb_timeout"
 GET_ITEM = "DynamoDB_20120810.GetItem"
@@ -139,7 +139,7 @@ class TableReader:
 
     async def _renew(self, answer: ServiceAnswer, refused: ReadOnlyCredentials) -> None:
         """Set the clock by that of DynamoDB, and fetch other credentials if there are any."""
-        seconds = _seconds_of(answer.date)
+        seconds = date_seconds_of(answer.date)
         if seconds is not None:
             self._signer.correct_clock(seconds)
         try:
@@ -155,17 +155,4 @@ def _get_item(table: str, name: str) -> bytes:
 
 def _item_in(body: bytes) -> Any:
     """The item of an answer; None if there is none."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadAnswer("is not JSON") from None
-    if not isinstance(said, dict):
-        raise BadAnswer("is not a JSON object")
-    return said.get("Item")
-
-
-def _seconds_of(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
+    return json_object(body).get("Item")

@@ -219,6 +219,15 @@ def test_credentials_that_are_refused_are_renewed_once(world: World) -> None:
     assert len(world.table.asked) == 2
 
 
+@pytest.mark.parametrize("year", ["9999", "99999999999999999999"])
+def test_a_date_that_makes_no_sense_sets_no_clock(world: World, year: str) -> None:
+    """Formerly a large year ended the login as a defect."""
+    date = f"Mon, 29 Nov {year} 12:00:00 GMT"
+    world.table.script = [refuses("InvalidSignatureException", Date=date)]
+    assert world.get() is not None
+    assert world.signer.offset_seconds == 0
+
+
 def test_a_clock_that_is_wrong_is_set_by_that_of_the_service(world: World) -> None:
     date = formatdate(NOW_SECONDS + 3600, usegmt=True)
     world.table.script = [refuses("InvalidSignatureException", Date=date)]
